@@ -1,0 +1,6 @@
+//! An embeddable Azure Cosmos DB for NoSQL emulator that runs stored procedures.
+
+mod error;
+mod value;
+
+pub use error::ServiceError;

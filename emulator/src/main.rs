@@ -1,0 +1,2 @@
+//! The `cosmos-emulator` program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Durable workflows on Azure Cosmos DB: a storage provider for [`duroxide`].
