@@ -1,0 +1,47 @@
+/**
+ * abandonTurn: gives a locked turn back.
+ *
+ * Argument: { lockId, delayMs?, ignoreAttempt }
+ *           `delayMs` hides the locked messages for so long; without it they keep their place in the queue.
+ * Result:   { status: "abandoned", readyAt? } | { status: "lostLock" }
+ *           "abandoned"  the lock is released
+ *           "lostLock"   somebody else has it, or nobody
+ * Reads:    head; m:<stamp> of the locked messages when delayed
+ * Writes:   head; m:<stamp> of the locked messages when delayed
+ * Uses:     store, head
+ *
+ * @param {{lockId: string, delayMs?: number, ignoreAttempt: boolean}} argument
+ */
+async function abandonTurn(argument) {
+  const now = Date.now();
+  const head = await readHead();
+  if (!head || !head.lock || head.lock.id !== argument.lockId) {
+    return { status: "lostLock" };
+  }
+  const lock = head.lock;
+  const visibleAt = argument.delayMs === undefined ? undefined : now + argument.delayMs;
+  const given = argument.ignoreAttempt ? 1 : 0;
+  for (const message of head.inbox) {
+    if (lock.inline.indexOf(message.stamp) >= 0) {
+      message.attempts = Math.max(0, message.attempts - given);
+      message.visibleAt = visibleAt === undefined ? message.visibleAt : visibleAt;
+    }
+  }
+  for (const stamp of lock.backlog) {
+    head.backlog.attempts[stamp] = Math.max(0, head.backlog.attempts[stamp] - given);
+    if (visibleAt !== undefined) {
+      const message = await read("m:" + stamp);
+      message.visibleAt = visibleAt;
+      await replace(message);
+    }
+  }
+  if (lock.backlog.length > 0) {
+    // A message is never visible before its stamp, so the first stamp is its place in the queue.
+    const at = visibleAt === undefined ? lock.backlog[0] : visibleAt;
+    head.backlog.readyAt = head.backlog.readyAt === undefined ? at : Math.min(head.backlog.readyAt, at);
+  }
+  delete head.lock;
+  setTurnReadyAt(head);
+  await save(head);
+  return { status: "abandoned", readyAt: head.turnReadyAt };
+}

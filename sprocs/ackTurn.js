@@ -1,0 +1,103 @@
+/**
+ * ackTurn: commits a turn and releases its lock, all or nothing.
+ *
+ * Argument: see AckTurn in types.d.ts
+ * Result:   { status: "acked" | "repeated", stamp, readyAt? } |
+ *           { status: "lostLock" } | { status: "duplicateEvent", lastEvent }
+ *           "acked"           committed
+ *           "repeated"        an earlier call with the same nonce committed it
+ *           "lostLock"        the lock is not held (any more); nothing written
+ *           "duplicateEvent"  the events do not follow `lastEvent`; nothing written, the lock still held
+ * Reads:    head; x:<execution> for an earlier execution; kv; w: and m: documents it deletes
+ * Writes:   head; h:<execution>:<first>; w:<execution>:<activity>; o:<lockId>:<n>; m:<stamp>; x:<execution>; kv;
+ *           t:<stamp>
+ * Uses:     store, head, turn, text, execution, kv, work, outbox
+ *
+ * @param {AckTurn} argument
+ */
+async function ackTurn(argument) {
+  const now = Date.now();
+  const head = await readHead();
+  const earlier = head && head.turns.filter((turn) => turn.lock === argument.lockId)[0];
+  if (head && earlier) {
+    return earlier.nonce === argument.nonce
+      ? { status: "repeated", stamp: head.lastStamp, readyAt: head.turnReadyAt }
+      : { status: "lostLock" };
+  }
+  if (!head || !holdsTurn(head, argument.lockId, now)) {
+    return { status: "lostLock" };
+  }
+  // A later execution starts empty, so nothing has been written when events are refused.
+  const record = await openExecution(head, argument.execution, now);
+  if (argument.page && argument.page.first <= record.lastEvent) {
+    return { status: "duplicateEvent", lastEvent: record.lastEvent };
+  }
+  await commitTurn(head, record, argument, now);
+  return { status: "acked", stamp: head.lastStamp, readyAt: head.turnReadyAt };
+}
+
+/**
+ * @param {Head} head
+ * @param {Execution} record
+ * @param {AckTurn} argument
+ * @param {number} now
+ */
+async function commitTurn(head, record, argument, now) {
+  const lock = /** @type {TurnLock} */ (head.lock);
+  if (argument.page) {
+    await appendPage(head, record, argument.page);
+  }
+  await applyMetadata(head, record, argument, now);
+  await saveExecution(head, record);
+  await changeKv(head, argument.kv, argument.ended, now);
+  await createWork(head.instanceId, head.slot, argument.work, () => {
+    head.lastStamp = nextStamp(head.lastStamp, argument.after, now);
+    return head.lastStamp;
+  });
+  for (const id of argument.cancelled) {
+    await cancelWork(id);
+  }
+  await createOutbox(head.instanceId, argument.lockId, argument.outbox, now);
+  await removeMessages(head, lock.inline, lock.backlog);
+  delete head.lock;
+  await enqueue(head, argument.messages, argument.after, now);
+  head.turns.push({ lock: argument.lockId, nonce: argument.nonce });
+  if (head.turns.length > RememberedTurns) {
+    head.turns.shift();
+  }
+  setTurnReadyAt(head);
+  await save(head);
+}
+
+/**
+ * @param {Head} head
+ * @param {Execution} record
+ * @param {AckTurn} argument
+ * @param {number} now
+ */
+async function applyMetadata(head, record, argument, now) {
+  head.updatedAt = now;
+  if (argument.name !== undefined && argument.version !== undefined) {
+    if (head.createdAt === undefined) {
+      head.createdAt = now;
+      head.parent = argument.parent;
+    }
+    head.name = argument.name;
+    head.version = argument.version;
+  }
+  if (argument.pinned !== undefined) {
+    record.pinned = argument.pinned;
+  }
+  if (argument.status !== undefined) {
+    record.status = argument.status;
+    record.completedAt = now;
+    await dropText(record.output);
+    record.output = argument.output === undefined ? undefined : await storeText(head, argument.output, now);
+  }
+  if (argument.customStatus !== undefined) {
+    await dropText(head.customStatus);
+    const text = argument.customStatus.text;
+    head.customStatus = text === undefined ? undefined : await storeText(head, text, now);
+    head.customStatusVersion += 1;
+  }
+}

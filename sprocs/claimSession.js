@@ -1,0 +1,38 @@
+/**
+ * claimSession: makes an owner the holder of a session, if it is free or already the owner's.
+ *
+ * Argument: { instanceId, session, owner, lockMs }
+ * Result:   { status: "claimed", until } | { status: "taken", until }
+ *           "claimed"  the owner holds it until `until`
+ *           "taken"    another owner holds it until `until`; nothing written
+ * Reads:    session
+ * Writes:   session
+ * Uses:     store
+ *
+ * @param {{instanceId: string, session: string, owner: string, lockMs: number}} argument
+ */
+async function claimSession(argument) {
+  const now = Date.now();
+  /** @type {Session | null} */
+  const held = await read("session");
+  if (held && held.owner !== argument.owner && held.sessionUntil > now) {
+    return { status: "taken", until: held.sessionUntil };
+  }
+  const session = held || {
+    id: "session",
+    instanceId: argument.instanceId,
+    type: "session",
+    session: argument.session,
+    owner: argument.owner,
+    sessionUntil: 0,
+    lastActivityAt: now
+  };
+  session.sessionUntil =
+    session.owner === argument.owner
+      ? Math.max(session.sessionUntil, now + argument.lockMs)
+      : now + argument.lockMs;
+  session.owner = argument.owner;
+  session.lastActivityAt = now;
+  await save(session);
+  return { status: "claimed", until: session.sessionUntil };
+}

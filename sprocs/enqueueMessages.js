@@ -1,0 +1,35 @@
+/**
+ * enqueueMessages: puts messages into an instance's orchestrator queue.
+ *
+ * Argument: { instanceId, slot, incarnation, nonce, after, key?, markSeconds?, messages: NewMessage[] }
+ *           `incarnation` names the head should this be the first document of the instance.
+ *           `key` marks a delivery from another partition: it is applied once, however often it comes.
+ * Result:   { status: "queued" | "repeated", stamp, readyAt? }
+ *           "queued"    the messages are in the queue
+ *           "repeated"  an earlier call with the same nonce or key did it
+ * Reads:    head; i:<key>
+ * Writes:   head; m:<stamp> for messages that do not fit it; i:<key>
+ * Uses:     store, head
+ *
+ * @param {{instanceId: string, slot: number, incarnation: string, nonce: string, after: number, key?: string,
+ *   markSeconds?: number, messages: NewMessage[]}} argument
+ */
+async function enqueueMessages(argument) {
+  const now = Date.now();
+  const head = (await readHead()) || newHead(argument.instanceId, argument.slot, argument.incarnation);
+  if (wasApplied(head, argument.nonce)) {
+    return { status: "repeated", stamp: head.lastStamp, readyAt: head.turnReadyAt };
+  }
+  if (argument.key !== undefined) {
+    const mark = "i:" + argument.key;
+    if (await read(mark)) {
+      return { status: "repeated", stamp: head.lastStamp, readyAt: head.turnReadyAt };
+    }
+    await create({ id: mark, instanceId: argument.instanceId, type: "inbox", ttl: argument.markSeconds });
+  }
+  await enqueue(head, argument.messages, argument.after, now);
+  rememberApplied(head, argument.nonce);
+  setTurnReadyAt(head);
+  await save(head);
+  return { status: "queued", stamp: head.lastStamp, readyAt: head.turnReadyAt };
+}

@@ -1,0 +1,16 @@
+/**
+ * enqueueWork: puts an activity into the worker queue.
+ *
+ * Argument: { instanceId, slot, after, work: NewWork }
+ * Result:   { status: "queued", stamp }
+ * Reads:    nothing
+ * Writes:   w:<execution>:<activity>, or a numbered copy where that id is taken
+ * Uses:     store, head, work
+ *
+ * @param {{instanceId: string, slot: number, after: number, work: NewWork}} argument
+ */
+async function enqueueWork(argument) {
+  const stamp = nextStamp(0, argument.after, Date.now());
+  await createWork(argument.instanceId, argument.slot, [argument.work], () => stamp);
+  return { status: "queued", stamp: stamp };
+}

@@ -1,0 +1,173 @@
+/**
+ * The head: the one document per instance that every change of its queue, lock or execution rewrites, with
+ * its etag. That makes each change safe even where concurrent procedures of a partition are not validated
+ * against each other.
+ */
+
+/** Smallest step between two stamp stamps; exact in a double until the year 2248. */
+const StampStep = 1 / 1024;
+
+/** A message up to this many characters stays inside the head; longer ones get a document of their own. */
+const InlineMessageChars = 2048;
+
+/** The head holds at most so many messages inline. */
+const InlineMessages = 16;
+
+/** How many operations a head remembers to recognise a repeated call whose first answer was lost. */
+const RememberedOperations = 32;
+
+/** How many acknowledged turns a head remembers for the same purpose. */
+const RememberedTurns = 4;
+
+/** @returns {Promise<Head | null>} */
+function readHead() {
+  return read("head");
+}
+
+/**
+ * @param {string} instanceId
+ * @param {number} slot
+ * @param {string} incarnation
+ * @returns {Head}
+ */
+function newHead(instanceId, slot, incarnation) {
+  return {
+    id: "head",
+    instanceId: instanceId,
+    type: "head",
+    incarnation: incarnation,
+    slot: slot,
+    lastStamp: 0,
+    inbox: [],
+    backlog: { count: 0, attempts: {} },
+    turns: [],
+    applied: [],
+    execution: 0,
+    lastEvent: 0,
+    events: 0,
+    bytes: 0,
+    pages: 0,
+    customStatusVersion: 0
+  };
+}
+
+/**
+ * The next stamp stamp of this partition: server milliseconds with a fraction. It is later than every stamp
+ * this partition gave, and later than `after`, the latest stamp the caller has seen anywhere, so that what a
+ * caller enqueues one after the other keeps that stamp across instances. `after` counts only while it lies in
+ * the server's past: a confused caller cannot push an item into the future.
+ *
+ * @param {number} lastStamp
+ * @param {number} after
+ * @param {number} now
+ * @returns {number}
+ */
+function nextStamp(lastStamp, after, now) {
+  const seen = after < now - StampStep ? after : 0;
+  return Math.max(now - 1, lastStamp + StampStep, seen + StampStep);
+}
+
+/**
+ * Whether the operation `nonce` is already part of this head.
+ *
+ * @param {Head} head
+ * @param {string} nonce
+ * @returns {boolean}
+ */
+function wasApplied(head, nonce) {
+  return head.applied.indexOf(nonce) >= 0;
+}
+
+/**
+ * @param {Head} head
+ * @param {string} nonce
+ */
+function rememberApplied(head, nonce) {
+  head.applied.push(nonce);
+  if (head.applied.length > RememberedOperations) {
+    head.applied.shift();
+  }
+}
+
+/**
+ * Whether a turn could start here: the instance exists, or a start is among the messages.
+ *
+ * @param {Head} head
+ * @returns {boolean}
+ */
+function hasContext(head) {
+  return head.execution > 0 || head.startQueued === true;
+}
+
+/**
+ * Sets when the head next deserves an orchestration dispatcher; leaves it out of the index if never.
+ *
+ * Messages for an instance that has not started wait for its start, except when all of them are queue
+ * messages: those are dropped by the next fetch.
+ *
+ * @param {Head} head
+ */
+function setTurnReadyAt(head) {
+  if (head.lock) {
+    head.turnReadyAt = head.lock.until;
+    return;
+  }
+  let at = head.backlog.readyAt === undefined ? Infinity : head.backlog.readyAt;
+  let onlyQueueMessages = head.backlog.count === 0;
+  for (const message of head.inbox) {
+    at = Math.min(at, message.visibleAt);
+    onlyQueueMessages = onlyQueueMessages && message.kind === "queue";
+  }
+  if (at < Infinity && (hasContext(head) || onlyQueueMessages)) {
+    head.turnReadyAt = at;
+  } else {
+    delete head.turnReadyAt;
+  }
+}
+
+/**
+ * Puts messages into the instance's queue; the caller saves the head afterwards.
+ *
+ * @param {Head} head
+ * @param {NewMessage[]} messages
+ * @param {number} after
+ * @param {number} now
+ */
+async function enqueue(head, messages, after, now) {
+  for (const message of messages) {
+    const stamp = nextStamp(head.lastStamp, after, now);
+    head.lastStamp = stamp;
+    const visibleAt = message.delayMs ? now + message.delayMs : Math.max(stamp, message.visibleAt || 0);
+    if (message.kind === "start") {
+      head.startQueued = true;
+    }
+    if (message.item.length <= InlineMessageChars && head.inbox.length < InlineMessages) {
+      head.inbox.push({ stamp: stamp, visibleAt: visibleAt, attempts: 0, kind: message.kind, item: message.item });
+    } else {
+      await create({
+        id: "m:" + stamp,
+        instanceId: head.instanceId,
+        type: "message",
+        stamp: stamp,
+        visibleAt: visibleAt,
+        kind: message.kind,
+        item: message.item
+      });
+      head.backlog.count += 1;
+      head.backlog.readyAt =
+        head.backlog.readyAt === undefined ? visibleAt : Math.min(head.backlog.readyAt, visibleAt);
+    }
+  }
+}
+
+/**
+ * Whether `lockId` holds the head at the time `now`.
+ *
+ * @param {Head | null} head
+ * @param {string} lockId
+ * @param {number} now
+ * @returns {boolean}
+ */
+function holdsTurn(head, lockId, now) {
+  return head !== null && head.lock !== undefined && head.lock.id === lockId && head.lock.until > now;
+}

@@ -1,0 +1,233 @@
+/**
+ * What a locked turn consists of: the batch of messages, the history, the key-value snapshot.
+ */
+
+/** At most so many messages with documents of their own go into one turn; the rest waits for the next. */
+const BacklogBatch = 256;
+
+/** At most so many characters of such messages: the answer must stay below the service's response limit. */
+const BacklogBatchChars = 1000000;
+
+/**
+ * @typedef {object} BatchMessage
+ * @property {number} stamp
+ * @property {number} attempts
+ * @property {MessageKind} kind
+ * @property {string} item
+ * @property {boolean} stored whether it has a document of its own
+ *
+ * @typedef {{messages: BatchMessage[], restReadyAt: number | undefined}} Batch
+ */
+
+/**
+ * @param {InlineMessage} message
+ * @returns {BatchMessage}
+ */
+function inlineMessage(message) {
+  return { stamp: message.stamp, attempts: message.attempts, kind: message.kind, item: message.item, stored: false };
+}
+
+/**
+ * @param {Head} head
+ * @param {Message} message
+ * @returns {BatchMessage}
+ */
+function storedMessage(head, message) {
+  const attempts = head.backlog.attempts[message.stamp] || 0;
+  return { stamp: message.stamp, attempts: attempts, kind: message.kind, item: message.item, stored: true };
+}
+
+/**
+ * The visible messages in queue order, and when the earliest of those left out becomes visible.
+ *
+ * @param {Head} head
+ * @param {number} now
+ * @returns {Promise<Batch>}
+ */
+async function visibleMessages(head, now) {
+  const inline = head.inbox.filter((message) => message.visibleAt <= now).map(inlineMessage);
+  if (head.backlog.count === 0) {
+    return { messages: inline, restReadyAt: undefined };
+  }
+  /** @type {Message[]} */
+  const backlog = await select(
+    "SELECT TOP " + (BacklogBatch + 1) + " c.stamp, c.visibleAt, c.kind, c.item FROM c" +
+      " WHERE c.type = 'message' AND c.visibleAt <= @now ORDER BY c.stamp",
+    [{ name: "@now", value: now }],
+    () => false
+  );
+  let restReadyAt = await nextVisible(head, backlog.length, now);
+  /** @type {BatchMessage[]} */
+  const taken = [];
+  let chars = 0;
+  for (const message of backlog) {
+    chars += message.item.length;
+    if (taken.length === BacklogBatch || (taken.length > 0 && chars > BacklogBatchChars)) {
+      restReadyAt = message.visibleAt;
+      break;
+    }
+    taken.push(storedMessage(head, message));
+  }
+  const all = inline.concat(taken).sort((a, b) => a.stamp - b.stamp);
+  // An inline message behind a cut backlog must wait for what is left before it.
+  const cut = restReadyAt !== undefined && restReadyAt <= now;
+  const end = cut ? all.indexOf(taken[taken.length - 1]) + 1 : all.length;
+  return { messages: all.slice(0, end), restReadyAt: restReadyAt };
+}
+
+/**
+ * When the earliest backlog message that is not visible yet becomes so.
+ *
+ * @param {Head} head
+ * @param {number} visible how many are visible now
+ * @param {number} now
+ * @returns {Promise<number | undefined>}
+ */
+async function nextVisible(head, visible, now) {
+  if (visible >= head.backlog.count) {
+    return undefined;
+  }
+  const later = await select(
+    "SELECT TOP 1 VALUE c.visibleAt FROM c WHERE c.type = 'message' AND c.visibleAt > @now ORDER BY c.visibleAt",
+    [{ name: "@now", value: now }],
+    () => false
+  );
+  return later[0];
+}
+
+/**
+ * Locks the batch for a turn: one more attempt for each of its messages. What stays in the backlog keeps its
+ * own time in `backlog.readyAt`, to which messages that arrive meanwhile are added.
+ *
+ * @param {Head} head
+ * @param {Batch} batch
+ * @param {string} lockId
+ * @param {number} until
+ */
+function takeLock(head, batch, lockId, until) {
+  /** @type {TurnLock} */
+  const lock = { id: lockId, until: until, inline: [], backlog: [] };
+  for (const message of batch.messages) {
+    message.attempts += 1;
+    if (message.stored) {
+      lock.backlog.push(message.stamp);
+      head.backlog.attempts[message.stamp] = message.attempts;
+    } else {
+      lock.inline.push(message.stamp);
+    }
+  }
+  for (const message of head.inbox) {
+    if (lock.inline.indexOf(message.stamp) >= 0) {
+      message.attempts += 1;
+    }
+  }
+  head.backlog.readyAt = batch.restReadyAt;
+  head.lock = lock;
+  setTurnReadyAt(head);
+}
+
+/**
+ * The batch that a lock holds, for a caller that did not hear the answer of its own successful call.
+ *
+ * @param {Head} head
+ * @param {TurnLock} lock
+ * @returns {Promise<BatchMessage[]>}
+ */
+async function lockedMessages(head, lock) {
+  const messages = head.inbox
+    .filter((message) => lock.inline.indexOf(message.stamp) >= 0)
+    .map(inlineMessage);
+  for (const stamp of lock.backlog) {
+    messages.push(storedMessage(head, await read("m:" + stamp)));
+  }
+  return messages.sort((a, b) => a.stamp - b.stamp);
+}
+
+/**
+ * The answer of `lockTurn` for a head whose lock is set.
+ *
+ * @param {Head} head
+ * @param {TurnLock} lock
+ * @param {BatchMessage[]} messages
+ * @param {number} historyChars
+ * @param {number} now
+ */
+async function turnAnswer(head, lock, messages, historyChars, now) {
+  /** @type {Kv | null} */
+  const kv = head.hasKv ? await read("kv") : null;
+  return {
+    status: "locked",
+    now: now,
+    until: lock.until,
+    instance: {
+      incarnation: head.incarnation,
+      execution: head.execution,
+      lastEvent: head.lastEvent,
+      name: head.name,
+      version: head.version
+    },
+    messages: messages.map((message) => message.item),
+    attempts: messages.reduce((most, message) => Math.max(most, message.attempts), 0),
+    history: head.lastEvent > 0 ? await historyUpTo(head.execution, historyChars) : [],
+    kv: kv ? kv.store : {}
+  };
+}
+
+/**
+ * Pages of an execution in order, stopping once `maxChars` are reached.
+ *
+ * @param {number} execution
+ * @param {number} maxChars
+ * @returns {Promise<{first: number, last: number, events: string[]}[]>}
+ */
+async function historyUpTo(execution, maxChars) {
+  let counted = 0;
+  let chars = 0;
+  return select(
+    "SELECT c.first, c.last, c.events FROM c WHERE c.type = 'history' AND c.execution = @execution ORDER BY c.first",
+    [{ name: "@execution", value: execution }],
+    (rows) => {
+      for (; counted < rows.length; counted += 1) {
+        for (const event of rows[counted].events) {
+          chars += event.length;
+        }
+      }
+      return chars >= maxChars;
+    }
+  );
+}
+
+/**
+ * Messages are visible but no turn can start: drops mere queue messages, leaves anything else to wait.
+ *
+ * @param {Head} head
+ * @param {Batch} batch
+ */
+async function releaseWithoutContext(head, batch) {
+  const drop = batch.messages.every((message) => message.kind === "queue");
+  if (drop) {
+    const stamps = (/** @type {boolean} */ stored) =>
+      batch.messages.filter((message) => message.stored === stored).map((message) => message.stamp);
+    await removeMessages(head, stamps(false), stamps(true));
+    head.backlog.readyAt = batch.restReadyAt;
+  }
+  setTurnReadyAt(head);
+  await save(head);
+  return { status: drop ? "dropped" : "noContext" };
+}
+
+/**
+ * Takes messages out of the queue; the caller saves the head afterwards.
+ *
+ * @param {Head} head
+ * @param {number[]} inline stamps of messages in the head
+ * @param {number[]} stored stamps of messages with documents of their own
+ */
+async function removeMessages(head, inline, stored) {
+  head.inbox = head.inbox.filter((message) => inline.indexOf(message.stamp) < 0);
+  for (const stamp of stored) {
+    await removeById("m:" + stamp);
+    head.backlog.count -= 1;
+    delete head.backlog.attempts[stamp];
+  }
+}

@@ -1,0 +1,177 @@
+/** Shapes of the documents and arguments, for the type check of the procedures. */
+
+interface Stored {
+  id: string;
+  instanceId: string;
+  type: string;
+  _etag?: string;
+}
+
+/** What happens to a message: "start" begins an execution, "queue" waits in a mailbox, "other" is the rest. */
+type MessageKind = "start" | "queue" | "other";
+
+interface NewMessage {
+  /** The work item as JSON text; never parsed here. */
+  item: string;
+  kind: MessageKind;
+  /** Visible so many milliseconds after the server's now. */
+  delayMs?: number;
+  /** Visible at this absolute time, where duroxide defines one (a timer). */
+  visibleAt?: number;
+}
+
+interface InlineMessage {
+  stamp: number;
+  visibleAt: number;
+  /** How often a fetch has handed it out. */
+  attempts: number;
+  kind: MessageKind;
+  item: string;
+}
+
+interface Message extends Stored {
+  stamp: number;
+  visibleAt: number;
+  kind: MessageKind;
+  item: string;
+}
+
+interface TurnLock {
+  id: string;
+  /** Server time in ms until which it holds. */
+  until: number;
+  /** Stamps of the locked messages that lie in the head. */
+  inline: number[];
+  /** Stamps of the locked messages that have documents of their own. */
+  backlog: number[];
+}
+
+/** What is known of one execution: in the head for the current one, in `x:<execution>` for earlier ones. */
+interface Execution {
+  execution: number;
+  lastEvent: number;
+  /** Events stored, their size in bytes, and the pages they lie in. */
+  events: number;
+  bytes: number;
+  pages: number;
+  status?: string;
+  output?: Text;
+  startedAt?: number;
+  completedAt?: number;
+  pinned?: number;
+}
+
+interface Head extends Stored, Execution {
+  incarnation: string;
+  slot: number;
+  /** Absent while no message waits; see `setTurnReadyAt`. */
+  turnReadyAt?: number;
+  lastStamp: number;
+  inbox: InlineMessage[];
+  /** Messages with documents of their own. While a lock is held, `readyAt` speaks of those not locked. */
+  backlog: { count: number; readyAt?: number; attempts: { [stamp: string]: number } };
+  startQueued?: boolean;
+  lock?: TurnLock;
+  turns: { lock: string; nonce: string }[];
+  applied: string[];
+  name?: string;
+  version?: string;
+  parent?: string;
+  createdAt?: number;
+  updatedAt?: number;
+  customStatus?: Text;
+  customStatusVersion: number;
+  hasKv?: boolean;
+}
+
+/** A text kept where it is named while short, else in the document `ref`, which nobody ever changes. */
+interface Text {
+  text?: string;
+  ref?: string;
+}
+
+/** A value and when it was set; without `text` and `ref` it is cleared. */
+interface KvSlot extends Text {
+  at?: number;
+}
+
+/** Key-value state: what earlier executions left, and what the running one changed (null = cleared). */
+interface Kv extends Stored {
+  store: { [key: string]: KvSlot };
+  delta: { [key: string]: KvSlot };
+}
+
+interface Work extends Stored {
+  /** When it next deserves a worker: visible, or its lock expires. */
+  workReadyAt: number;
+  /** Its place in the queue, kept while it is locked or hidden. */
+  firstReadyAt?: number;
+  slot: number;
+  tag?: string;
+  session?: string;
+  attempts: number;
+  lock?: { id: string; until: number };
+  /** The work item as JSON text; never parsed here. */
+  item: string;
+}
+
+interface NewWork {
+  id: string;
+  item: string;
+  tag?: string;
+  session?: string;
+}
+
+interface Session extends Stored {
+  session: string;
+  owner: string;
+  sessionUntil: number;
+  lastActivityAt: number;
+}
+
+interface NewPage {
+  first: number;
+  last: number;
+  /** Each event as JSON text; never parsed here. */
+  events: string[];
+  /** Their size in bytes. */
+  bytes: number;
+}
+
+interface OutboxMessage {
+  /** Partition key of the receiver. */
+  to: string;
+  message: NewMessage;
+}
+
+/** A key set (`value` given), cleared (no `value`), or all keys cleared (no `key`). */
+interface KvChange {
+  key?: string;
+  value?: string;
+  at?: number;
+}
+
+interface AckTurn {
+  lockId: string;
+  /** Of this acknowledgement: a repeated call carries the same one, another acknowledgement does not. */
+  nonce: string;
+  after: number;
+  execution: number;
+  page?: NewPage;
+  work: NewWork[];
+  /** Ids of work documents to delete. */
+  cancelled: string[];
+  /** Messages of the turn to its own instance. */
+  messages: NewMessage[];
+  outbox: OutboxMessage[];
+  name?: string;
+  version?: string;
+  parent?: string;
+  pinned?: number;
+  status?: string;
+  output?: string;
+  customStatus?: { text?: string };
+  kv: KvChange[];
+  /** Whether the execution ends with this turn. */
+  ended: boolean;
+}
