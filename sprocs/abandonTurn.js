@@ -3,7 +3,7 @@
  *
  * Argument: { lockId, delayMs?, ignoreAttempt }
  *           `delayMs` hides the locked messages for so long; without it they keep their place in the queue.
- * Result:   { status: "abandoned", readyAt? } | { status: "lostLock" }
+ * Result:   { status: "abandoned", now, readyAt? } | { status: "lostLock" }
  *           "abandoned"  the lock is released
  *           "lostLock"   somebody else has it, or nobody
  * Reads:    head; m:<stamp> of the locked messages when delayed
@@ -43,5 +43,5 @@ async function abandonTurn(argument) {
   delete head.lock;
   setTurnReadyAt(head);
   await save(head);
-  return { status: "abandoned", readyAt: head.turnReadyAt };
+  return { status: "abandoned", now: now, readyAt: head.turnReadyAt };
 }

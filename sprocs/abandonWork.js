@@ -3,7 +3,7 @@
  *
  * Argument: { workId, lockId, delayMs?, ignoreAttempt }
  *           `delayMs` hides the item for so long; without it the item keeps its place in the queue
- * Result:   { status: "abandoned", readyAt } | { status: "lostLock" }
+ * Result:   { status: "abandoned", now, readyAt } | { status: "lostLock" }
  * Reads:    w:<execution>:<activity>
  * Writes:   w:<execution>:<activity>
  * Uses:     store, work
@@ -22,5 +22,5 @@ async function abandonWork(argument) {
   work.attempts = Math.max(0, work.attempts - (argument.ignoreAttempt ? 1 : 0));
   delete work.lock;
   await save(work);
-  return { status: "abandoned", readyAt: work.workReadyAt };
+  return { status: "abandoned", now: now, readyAt: work.workReadyAt };
 }

@@ -2,7 +2,7 @@
  * ackTurn: commits a turn and releases its lock, all or nothing.
  *
  * Argument: see AckTurn in types.d.ts
- * Result:   { status: "acked" | "repeated", stamp, readyAt? } |
+ * Result:   { status: "acked" | "repeated", now, stamp, readyAt? } |
  *           { status: "lostLock" } | { status: "duplicateEvent", lastEvent }
  *           "acked"           committed
  *           "repeated"        an earlier call with the same nonce committed it
@@ -21,7 +21,7 @@ async function ackTurn(argument) {
   const earlier = head && head.turns.filter((turn) => turn.lock === argument.lockId)[0];
   if (head && earlier) {
     return earlier.nonce === argument.nonce
-      ? { status: "repeated", stamp: head.lastStamp, readyAt: head.turnReadyAt }
+      ? { status: "repeated", now: now, stamp: head.lastStamp, readyAt: head.turnReadyAt }
       : { status: "lostLock" };
   }
   if (!head || !holdsTurn(head, argument.lockId, now)) {
@@ -33,7 +33,7 @@ async function ackTurn(argument) {
     return { status: "duplicateEvent", lastEvent: record.lastEvent };
   }
   await commitTurn(head, record, argument, now);
-  return { status: "acked", stamp: head.lastStamp, readyAt: head.turnReadyAt };
+  return { status: "acked", now: now, stamp: head.lastStamp, readyAt: head.turnReadyAt };
 }
 
 /**

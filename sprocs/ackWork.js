@@ -4,7 +4,7 @@
  * Argument: { instanceId, slot, incarnation, workId, lockId, nonce, after, messages: NewMessage[],
  *             outbox: OutboxMessage[] }
  *           the completion is in `messages` if it goes to this instance, in `outbox` if to another one
- * Result:   { status: "acked" | "repeated", stamp?, readyAt?, session? } | { status: "lostLock" }
+ * Result:   { status: "acked" | "repeated", now, stamp?, readyAt? } | { status: "lostLock" }
  *           "acked"     the item is gone and its completion queued
  *           "repeated"  an earlier call with the same nonce did it
  *           "lostLock"  cancelled, expired or taken over; nothing written
@@ -22,18 +22,18 @@ async function ackWork(argument) {
   const head = await readHead();
   if (!work || !holdsWork(work, argument.lockId, now)) {
     return head && wasApplied(head, argument.nonce)
-      ? { status: "repeated", stamp: head.lastStamp, readyAt: head.turnReadyAt }
+      ? { status: "repeated", now: now, stamp: head.lastStamp, readyAt: head.turnReadyAt }
       : { status: "lostLock" };
   }
   await remove(/** @type {any} */ (work));
   await createOutbox(argument.instanceId, argument.lockId, argument.outbox, now);
   if (argument.messages.length === 0) {
-    return { status: "acked", session: work.session };
+    return { status: "acked", now: now };
   }
   const queue = head || newHead(argument.instanceId, argument.slot, argument.incarnation);
   await enqueue(queue, argument.messages, argument.after, now);
   rememberApplied(queue, argument.nonce);
   setTurnReadyAt(queue);
   await save(queue);
-  return { status: "acked", stamp: queue.lastStamp, readyAt: queue.turnReadyAt, session: work.session };
+  return { status: "acked", now: now, stamp: queue.lastStamp, readyAt: queue.turnReadyAt };
 }

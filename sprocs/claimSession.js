@@ -2,7 +2,7 @@
  * claimSession: makes an owner the holder of a session, if it is free or already the owner's.
  *
  * Argument: { instanceId, session, owner, lockMs }
- * Result:   { status: "claimed", until } | { status: "taken", until }
+ * Result:   { status: "claimed", now, until } | { status: "taken", now, until, owner }
  *           "claimed"  the owner holds it until `until`
  *           "taken"    another owner holds it until `until`; nothing written
  * Reads:    session
@@ -16,7 +16,7 @@ async function claimSession(argument) {
   /** @type {Session | null} */
   const held = await read("session");
   if (held && held.owner !== argument.owner && held.sessionUntil > now) {
-    return { status: "taken", until: held.sessionUntil };
+    return { status: "taken", now: now, until: held.sessionUntil, owner: held.owner };
   }
   const session = held || {
     id: "session",
@@ -34,5 +34,5 @@ async function claimSession(argument) {
   session.owner = argument.owner;
   session.lastActivityAt = now;
   await save(session);
-  return { status: "claimed", until: session.sessionUntil };
+  return { status: "claimed", now: now, until: session.sessionUntil };
 }

@@ -4,7 +4,7 @@
  * Argument: { instanceId, slot, incarnation, nonce, after, key?, markSeconds?, messages: NewMessage[] }
  *           `incarnation` names the head should this be the first document of the instance.
  *           `key` marks a delivery from another partition: it is applied once, however often it comes.
- * Result:   { status: "queued" | "repeated", stamp, readyAt? }
+ * Result:   { status: "queued" | "repeated", now, stamp, readyAt? }
  *           "queued"    the messages are in the queue
  *           "repeated"  an earlier call with the same nonce or key did it
  * Reads:    head; i:<key>
@@ -18,12 +18,12 @@ async function enqueueMessages(argument) {
   const now = Date.now();
   const head = (await readHead()) || newHead(argument.instanceId, argument.slot, argument.incarnation);
   if (wasApplied(head, argument.nonce)) {
-    return { status: "repeated", stamp: head.lastStamp, readyAt: head.turnReadyAt };
+    return { status: "repeated", now: now, stamp: head.lastStamp, readyAt: head.turnReadyAt };
   }
   if (argument.key !== undefined) {
     const mark = "i:" + argument.key;
     if (await read(mark)) {
-      return { status: "repeated", stamp: head.lastStamp, readyAt: head.turnReadyAt };
+      return { status: "repeated", now: now, stamp: head.lastStamp, readyAt: head.turnReadyAt };
     }
     await create({ id: mark, instanceId: argument.instanceId, type: "inbox", ttl: argument.markSeconds });
   }
@@ -31,5 +31,5 @@ async function enqueueMessages(argument) {
   rememberApplied(head, argument.nonce);
   setTurnReadyAt(head);
   await save(head);
-  return { status: "queued", stamp: head.lastStamp, readyAt: head.turnReadyAt };
+  return { status: "queued", now: now, stamp: head.lastStamp, readyAt: head.turnReadyAt };
 }

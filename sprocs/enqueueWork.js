@@ -2,7 +2,7 @@
  * enqueueWork: puts an activity into the worker queue.
  *
  * Argument: { instanceId, slot, after, work: NewWork }
- * Result:   { status: "queued", stamp }
+ * Result:   { status: "queued", now, stamp, readyAt }
  * Reads:    nothing
  * Writes:   w:<execution>:<activity>, or a numbered copy where that id is taken
  * Uses:     store, head, work
@@ -10,7 +10,8 @@
  * @param {{instanceId: string, slot: number, after: number, work: NewWork}} argument
  */
 async function enqueueWork(argument) {
-  const stamp = nextStamp(0, argument.after, Date.now());
+  const now = Date.now();
+  const stamp = nextStamp(0, argument.after, now);
   await createWork(argument.instanceId, argument.slot, [argument.work], () => stamp);
-  return { status: "queued", stamp: stamp };
+  return { status: "queued", now: now, stamp: stamp, readyAt: stamp };
 }

@@ -2,7 +2,7 @@
  * renewWork: extends the lock of a work item; never shortens it.
  *
  * Argument: { workId, lockId, extendMs }
- * Result:   { status: "renewed", until, session? } | { status: "lostLock" }
+ * Result:   { status: "renewed", until } | { status: "lostLock" }
  *           "lostLock"  cancelled, expired or taken over
  * Reads:    w:<execution>:<activity>
  * Writes:   w:<execution>:<activity>
@@ -20,5 +20,5 @@ async function renewWork(argument) {
   work.lock.until = Math.max(work.lock.until, now + argument.extendMs);
   work.workReadyAt = work.lock.until;
   await save(work);
-  return { status: "renewed", until: work.lock.until, session: work.session };
+  return { status: "renewed", until: work.lock.until };
 }

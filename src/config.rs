@@ -1,0 +1,71 @@
+//! Settings.
+
+use std::fmt;
+use std::time::Duration;
+
+/// How to reach the account, and how the provider behaves.
+///
+/// ```
+/// use duroxide_cosmos::CosmosDBProviderConfig;
+///
+/// let config = CosmosDBProviderConfig {
+///     endpoint: "https://my-account.documents.azure.com:443/".into(),
+///     key: "bXkga2V5".into(),
+///     database: "workflows".into(),
+///     ..CosmosDBProviderConfig::default()
+/// };
+/// assert!(!format!("{config:?}").contains("bXkga2V5"), "keys are never printed");
+/// ```
+#[derive(Clone)]
+pub struct CosmosDBProviderConfig {
+    /// Scheme, host and port of the account. `https://` unless it is a local emulator.
+    pub endpoint: String,
+    /// The account's primary or secondary read-write key, in base64.
+    pub key: String,
+    /// Database; created if missing. Default `duroxide`.
+    pub database: String,
+    /// Container; created if missing, with partition key `/instanceId`. Default `duroxide`.
+    pub container: String,
+    /// Accept any TLS certificate: for emulators with a self-signed one, never for an account.
+    /// Default `false`.
+    pub accept_invalid_certificates: bool,
+    /// Longest pause between two looks for work while nothing is found. Work from this process is seen at
+    /// once; work from another one after at most this long. Each look is one query per physical partition
+    /// (about 2.8 request units). Default 1 s.
+    pub idle_poll_interval: Duration,
+    /// How often messages to other instances that were not delivered right after their turn (after a
+    /// crash) are looked for. Each look is one query per physical partition. Default 5 s.
+    pub reconciler_interval: Duration,
+    /// Such messages are left to the process that wrote them for so long. Default 5 s.
+    pub reconciler_age_threshold: Duration,
+}
+
+impl Default for CosmosDBProviderConfig {
+    fn default() -> Self {
+        Self {
+            endpoint: String::new(),
+            key: String::new(),
+            database: "duroxide".to_owned(),
+            container: "duroxide".to_owned(),
+            accept_invalid_certificates: false,
+            idle_poll_interval: Duration::from_secs(1),
+            reconciler_interval: Duration::from_secs(5),
+            reconciler_age_threshold: Duration::from_secs(5),
+        }
+    }
+}
+
+impl fmt::Debug for CosmosDBProviderConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CosmosDBProviderConfig")
+            .field("endpoint", &self.endpoint)
+            .field("key", &"..")
+            .field("database", &self.database)
+            .field("container", &self.container)
+            .field("accept_invalid_certificates", &self.accept_invalid_certificates)
+            .field("idle_poll_interval", &self.idle_poll_interval)
+            .field("reconciler_interval", &self.reconciler_interval)
+            .field("reconciler_age_threshold", &self.reconciler_age_threshold)
+            .finish()
+    }
+}

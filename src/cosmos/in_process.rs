@@ -1,0 +1,31 @@
+//! The transport to an emulator inside this process: no socket, the same requests.
+
+use std::time::Duration;
+
+use cosmos_emulator::Emulator;
+
+use super::transport::{Request, Response, Transport, TransportError};
+
+/// Calls an emulator directly.
+pub(crate) struct InProcess(Emulator);
+
+impl InProcess {
+    pub(crate) fn new(emulator: Emulator) -> Self {
+        Self(emulator)
+    }
+}
+
+impl std::fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("InProcess")
+    }
+}
+
+#[async_trait::async_trait]
+impl Transport for InProcess {
+    async fn call(&self, request: Request, timeout: Duration) -> Result<Response, TransportError> {
+        tokio::time::timeout(timeout, self.0.call(request))
+            .await
+            .map_err(|_| TransportError::OutcomeUnknown("timed out".to_owned()))
+    }
+}

@@ -1,0 +1,227 @@
+//! Shapes of documents and of procedure arguments and answers; the other side is `sprocs/types.d.ts`.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Id of the head document of each instance.
+pub(crate) const HEAD: &str = "head";
+/// Id of the key-value document of each instance that has one.
+pub(crate) const KV: &str = "kv";
+/// Id of a session's document.
+pub(crate) const SESSION: &str = "session";
+
+/// A message for an instance's queue.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NewMessage {
+    /// The work item as JSON text.
+    pub(crate) item: String,
+    pub(crate) kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) delay_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) visible_at: Option<u64>,
+}
+
+/// A message for another partition.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct OutboxMessage {
+    /// The receiving partition.
+    pub(crate) to: String,
+    pub(crate) message: NewMessage,
+}
+
+/// An activity for the worker queue.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct NewWork {
+    pub(crate) id: String,
+    /// The work item as JSON text.
+    pub(crate) item: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tag: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) session: Option<String>,
+}
+
+/// The events of one commit.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct NewPage {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) events: Vec<String>,
+    pub(crate) bytes: u64,
+}
+
+/// Stored events.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Page {
+    pub(crate) last: u64,
+    pub(crate) events: Vec<String>,
+}
+
+/// A change of the key-value state.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct KvChange {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) value: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) at: Option<u64>,
+}
+
+/// A text where it is, or the document it is in.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Text {
+    pub(crate) text: Option<String>,
+    #[serde(rename = "ref")]
+    pub(crate) reference: Option<String>,
+}
+
+/// A key's value; cleared if it has no text.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct KvSlot {
+    #[serde(flatten)]
+    pub(crate) text: Text,
+    #[serde(default)]
+    pub(crate) at: u64,
+}
+
+/// The key-value document.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Kv {
+    pub(crate) store: HashMap<String, KvSlot>,
+    pub(crate) delta: HashMap<String, KvSlot>,
+}
+
+/// The document a long text is in.
+#[derive(Debug, Deserialize)]
+pub(crate) struct TextDocument {
+    pub(crate) text: String,
+}
+
+/// What reads need of a head.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Head {
+    pub(crate) execution: u64,
+    pub(crate) events: u64,
+    pub(crate) bytes: u64,
+    pub(crate) name: Option<String>,
+    pub(crate) custom_status: Option<Text>,
+    pub(crate) custom_status_version: u64,
+    #[serde(default)]
+    pub(crate) has_kv: bool,
+}
+
+/// A session's document.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Session {
+    #[serde(rename = "instanceId")]
+    pub(crate) partition: String,
+    pub(crate) session: String,
+    #[serde(rename = "_etag")]
+    pub(crate) etag: String,
+}
+
+/// An outbox document.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Outbox {
+    pub(crate) id: String,
+    #[serde(rename = "instanceId")]
+    pub(crate) partition: String,
+    #[serde(flatten)]
+    pub(crate) message: OutboxMessage,
+}
+
+/// Argument of `ackTurn`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AckTurn {
+    pub(crate) lock_id: String,
+    pub(crate) nonce: String,
+    pub(crate) after: f64,
+    pub(crate) execution: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) page: Option<NewPage>,
+    pub(crate) work: Vec<NewWork>,
+    pub(crate) cancelled: Vec<String>,
+    pub(crate) messages: Vec<NewMessage>,
+    pub(crate) outbox: Vec<OutboxMessage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pinned: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) output: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) custom_status: Option<NewCustomStatus>,
+    pub(crate) kv: Vec<KvChange>,
+    pub(crate) ended: bool,
+}
+
+/// A custom status set, or cleared if it has no text.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct NewCustomStatus {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<String>,
+}
+
+/// Answer of the procedures that change a queue or a lock.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Changed {
+    pub(crate) status: String,
+    /// The server's time, ms.
+    pub(crate) now: Option<f64>,
+    /// Latest order stamp given in the partition.
+    pub(crate) stamp: Option<f64>,
+    /// When the changed document next deserves a dispatcher, server ms.
+    pub(crate) ready_at: Option<f64>,
+    pub(crate) last_event: Option<u64>,
+    /// Holder of a session that could not be claimed, and until when it holds.
+    pub(crate) owner: Option<String>,
+    pub(crate) until: Option<f64>,
+}
+
+/// Answer of `lockTurn`.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "status", rename_all = "camelCase")]
+pub(crate) enum LockedTurn {
+    Locked {
+        instance: LockedInstance,
+        messages: Vec<String>,
+        attempts: u32,
+        history: Vec<Page>,
+        kv: HashMap<String, KvSlot>,
+    },
+    NotReady,
+    Incompatible,
+    Dropped,
+    NoContext,
+}
+
+/// What a turn needs of the head.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LockedInstance {
+    pub(crate) execution: u64,
+    pub(crate) last_event: u64,
+    pub(crate) name: Option<String>,
+    pub(crate) version: Option<String>,
+}
+
+/// Answer of `lockWork`.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "status", rename_all = "camelCase")]
+pub(crate) enum LockedWork {
+    Locked { item: String, attempts: u32 },
+    NotReady,
+}

@@ -1,0 +1,122 @@
+//! From duroxide's work items and events to what the procedures store.
+
+use duroxide::providers::{ExecutionMetadata, ProviderError, WorkItem};
+use duroxide::{Event, EventKind};
+
+use super::documents::{KvChange, NewCustomStatus, NewMessage, NewPage, NewWork};
+
+/// The instance whose orchestrator queue a work item belongs to; `None` for an activity.
+pub(crate) fn receiver(item: &WorkItem) -> Option<&str> {
+    match item {
+        WorkItem::StartOrchestration { instance, .. }
+        | WorkItem::ActivityCompleted { instance, .. }
+        | WorkItem::ActivityFailed { instance, .. }
+        | WorkItem::TimerFired { instance, .. }
+        | WorkItem::ExternalRaised { instance, .. }
+        | WorkItem::QueueMessage { instance, .. }
+        | WorkItem::CancelInstance { instance, .. }
+        | WorkItem::ContinueAsNew { instance, .. } => Some(instance),
+        WorkItem::SubOrchCompleted { parent_instance, .. }
+        | WorkItem::SubOrchFailed { parent_instance, .. } => Some(parent_instance),
+        WorkItem::ActivityExecute { .. } => None,
+    }
+}
+
+/// A message for the orchestrator queue. A timer is visible when it fires, anything else after `delay_ms`.
+pub(crate) fn message(
+    operation: &str,
+    item: &WorkItem,
+    delay_ms: Option<u64>,
+) -> Result<NewMessage, ProviderError> {
+    let kind = match item {
+        WorkItem::StartOrchestration { .. } | WorkItem::ContinueAsNew { .. } => "start",
+        WorkItem::QueueMessage { .. } => "queue",
+        _ => "other",
+    };
+    let visible_at = match (item, delay_ms) {
+        (WorkItem::TimerFired { fire_at_ms, .. }, None) => Some(*fire_at_ms),
+        _ => None,
+    };
+    Ok(NewMessage { item: json(operation, item)?, kind: kind.to_owned(), delay_ms, visible_at })
+}
+
+/// Id of the document of an activity.
+pub(crate) fn work_id(execution: u64, activity: u64) -> String {
+    format!("w:{execution}:{activity}")
+}
+
+/// The instance and work document of an activity.
+pub(crate) fn work<'a>(operation: &str, item: &'a WorkItem) -> Result<(&'a str, NewWork), ProviderError> {
+    let WorkItem::ActivityExecute { instance, execution_id, id, session_id, tag, .. } = item else {
+        return Err(ProviderError::permanent(operation, "only an activity can go to the worker queue"));
+    };
+    let work = NewWork {
+        id: work_id(*execution_id, *id),
+        item: json(operation, item)?,
+        tag: tag.clone(),
+        session: session_id.clone(),
+    };
+    Ok((instance, work))
+}
+
+/// The page for events that one commit appends; `None` if there are none.
+///
+/// # Errors
+/// Permanent, if event ids are missing or do not increase.
+pub(crate) fn page(operation: &str, events: &[Event]) -> Result<Option<NewPage>, ProviderError> {
+    let (Some(first), Some(last)) = (events.first(), events.last()) else {
+        return Ok(None);
+    };
+    let increasing = events.windows(2).all(|pair| pair[0].event_id() < pair[1].event_id());
+    if first.event_id() == 0 || !increasing {
+        let ids: Vec<u64> = events.iter().map(Event::event_id).take(20).collect();
+        return Err(ProviderError::permanent(
+            operation,
+            format!("event ids must be set by the runtime and increase, got {ids:?}: duplicate event?"),
+        ));
+    }
+    let texts = events.iter().map(|event| json(operation, event)).collect::<Result<Vec<_>, _>>()?;
+    let bytes = texts.iter().map(|text| text.len() as u64).sum();
+    Ok(Some(NewPage { first: first.event_id(), last: last.event_id(), events: texts, bytes }))
+}
+
+/// The custom status as of the last update among `events`.
+pub(crate) fn custom_status(events: &[Event]) -> Option<NewCustomStatus> {
+    events.iter().rev().find_map(|event| match &event.kind {
+        EventKind::CustomStatusUpdated { status } => Some(NewCustomStatus { text: status.clone() }),
+        _ => None,
+    })
+}
+
+/// The changes of the key-value state among `events`, in order.
+pub(crate) fn kv_changes(events: &[Event]) -> Vec<KvChange> {
+    let change = |event: &Event| match &event.kind {
+        EventKind::KeyValueSet { key, value, last_updated_at_ms } => Some(KvChange {
+            key: Some(key.clone()),
+            value: Some(value.clone()),
+            at: Some(*last_updated_at_ms),
+        }),
+        EventKind::KeyValueCleared { key } => {
+            Some(KvChange { key: Some(key.clone()), value: None, at: None })
+        }
+        EventKind::KeyValuesCleared => Some(KvChange { key: None, value: None, at: None }),
+        _ => None,
+    };
+    events.iter().filter_map(change).collect()
+}
+
+/// Whether a turn with this metadata ends its execution.
+pub(crate) fn ends(metadata: &ExecutionMetadata) -> bool {
+    matches!(metadata.status.as_deref(), Some("Completed" | "ContinuedAsNew" | "Failed"))
+}
+
+/// A version as one number that orders like it. Holds for parts below 100 000; pre-release tags do not count,
+/// as in duroxide's own providers.
+pub(crate) fn packed(version: &semver::Version) -> u64 {
+    (version.major * 100_000 + version.minor) * 100_000 + version.patch
+}
+
+fn json(operation: &str, value: &impl serde::Serialize) -> Result<String, ProviderError> {
+    serde_json::to_string(value)
+        .map_err(|error| ProviderError::permanent(operation, format!("cannot be written as JSON: {error}")))
+}

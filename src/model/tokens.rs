@@ -1,0 +1,81 @@
+//! Lock tokens: they carry the address of what they lock, so that no request searches for a token.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use duroxide::providers::ProviderError;
+use serde::{Deserialize, Serialize};
+
+/// The lock of a turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TurnToken {
+    #[serde(rename = "p")]
+    pub(crate) partition: String,
+    #[serde(rename = "t")]
+    pub(crate) lock: String,
+}
+
+/// The lock of a work item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkToken {
+    #[serde(rename = "p")]
+    pub(crate) partition: String,
+    /// Id of the work document.
+    #[serde(rename = "w")]
+    pub(crate) work: String,
+    #[serde(rename = "l")]
+    pub(crate) lock: String,
+    /// The session the item belongs to.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) session: Option<String>,
+}
+
+/// The token's text. The two kinds have different members, so one never passes for the other.
+pub(crate) fn encode(token: &impl Serialize) -> String {
+    BASE64.encode(serde_json::to_vec(token).unwrap_or_default())
+}
+
+/// # Errors
+/// Permanent, for a text this provider did not make.
+pub(crate) fn decode<'a, T>(operation: &str, text: &'a str) -> Result<T, ProviderError>
+where
+    T: for<'de> Deserialize<'de> + 'a,
+{
+    BASE64
+        .decode(text)
+        .ok()
+        .and_then(|json| serde_json::from_slice(&json).ok())
+        .ok_or_else(|| ProviderError::permanent(operation, "Invalid lock token: not one of this provider's"))
+}
+
+/// A lock that is not held any more: it expired, was taken over, or what it locked is gone.
+pub(crate) fn lost(operation: &str) -> ProviderError {
+    ProviderError::permanent(
+        operation,
+        "Invalid lock token: the lock expired, was taken over, or its item is gone",
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_come_back_and_kinds_do_not_mix() {
+        let turn = TurnToken { partition: "a\"b/ü".into(), lock: "l1".into() };
+        let work = WorkToken {
+            partition: "p".into(),
+            work: "w:1:2".into(),
+            lock: "l".into(),
+            session: Some("s".into()),
+        };
+        assert_eq!(decode::<TurnToken>("t", &encode(&turn)).unwrap(), turn);
+        assert_eq!(decode::<WorkToken>("t", &encode(&work)).unwrap(), work);
+        assert!(decode::<WorkToken>("t", &encode(&turn)).is_err());
+        assert!(decode::<TurnToken>("t", &encode(&work)).is_err());
+        for text in ["", "invalid-token", "e30", "\u{1F980}"] {
+            let error = decode::<TurnToken>("ack", text).unwrap_err();
+            assert!(!error.is_retryable() && error.message.contains("Invalid lock token"));
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! The provider: duroxide's trait on the one side, procedures and queries on the other.
+
+mod discovery;
+mod history;
+mod outbox;
+mod sessions;
+mod state;
+mod turns;
+mod wake;
+mod work;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use duroxide::Event;
+use duroxide::providers::{
+    DispatcherCapabilityFilter, ExecutionMetadata, OrchestrationItem, Provider, ProviderError,
+    ScheduledActivityIdentifier, SessionFetchConfig, TagFilter, WorkItem,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::CosmosDBProviderConfig;
+use crate::cosmos::auth::MasterKey;
+use crate::cosmos::client::{RETRY_BUDGET, encode};
+use crate::cosmos::http::HttpTransport;
+use crate::cosmos::stats::OperationStats;
+use crate::cosmos::transport::Transport;
+use crate::cosmos::{Client, Failure, retry};
+use crate::schema::{self, procedures};
+use discovery::InFlight;
+use sessions::ForeignSessions;
+use wake::{OrderClock, Wake};
+
+/// A duroxide storage provider on one Cosmos DB container.
+///
+/// Cheap to clone; clones share connections, statistics and wake-ups. Any number of processes may use the
+/// same container.
+#[derive(Clone)]
+pub struct CosmosDBProvider {
+    inner: Arc<Inner>,
+    /// Stops the reconciler when the last clone goes.
+    _reconciler: Arc<outbox::Reconciler>,
+    #[cfg(feature = "emulator")]
+    _emulator: Option<cosmos_emulator::Emulator>,
+}
+
+impl fmt::Debug for CosmosDBProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CosmosDBProvider").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+/// What all parts of a provider share.
+pub(crate) struct Inner {
+    config: CosmosDBProviderConfig,
+    client: Client,
+    /// Wakes orchestration dispatchers of this process.
+    turns: Wake,
+    /// Wakes worker dispatchers of this process.
+    work: Wake,
+    order: OrderClock,
+    in_flight: InFlight,
+    /// Where this process begins among many candidates.
+    start_slot: u8,
+    foreign_sessions: ForeignSessions,
+}
+
+impl CosmosDBProvider {
+    /// A provider on the container `duroxide` of `database`. Creates what is missing.
+    ///
+    /// # Errors
+    /// Permanent: a malformed endpoint or key, a refused key, a container that cannot be used. The message
+    /// names the setting.
+    pub async fn new(endpoint: &str, key: &str, database: &str) -> Result<Self, ProviderError> {
+        let (endpoint, key, database) = (endpoint.to_owned(), key.to_owned(), database.to_owned());
+        Self::new_with_config(CosmosDBProviderConfig { endpoint, key, database, ..Default::default() }).await
+    }
+
+    /// The same with a container of another name.
+    ///
+    /// # Errors
+    /// As [`CosmosDBProvider::new`].
+    pub async fn new_with_container(
+        endpoint: &str,
+        key: &str,
+        database: &str,
+        container: &str,
+    ) -> Result<Self, ProviderError> {
+        let (endpoint, key) = (endpoint.to_owned(), key.to_owned());
+        let (database, container) = (database.to_owned(), container.to_owned());
+        Self::new_with_config(CosmosDBProviderConfig {
+            endpoint,
+            key,
+            database,
+            container,
+            ..Default::default()
+        })
+        .await
+    }
+
+    /// A provider with all settings given.
+    ///
+    /// # Errors
+    /// As [`CosmosDBProvider::new`].
+    pub async fn new_with_config(config: CosmosDBProviderConfig) -> Result<Self, ProviderError> {
+        let transport = HttpTransport::new(&config.endpoint, config.accept_invalid_certificates)
+            .map_err(|error| ProviderError::permanent("start", error))?;
+        Self::new_with_transport(config, Arc::new(transport)).await
+    }
+
+    /// A provider whose requests go through `transport`; `config.endpoint` is not used. For tests that
+    /// inject faults, and for special network set-ups.
+    ///
+    /// # Errors
+    /// As [`CosmosDBProvider::new`].
+    pub async fn new_with_transport(
+        config: CosmosDBProviderConfig,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, ProviderError> {
+        let key = MasterKey::parse(&config.key).map_err(|error| ProviderError::permanent("start", error))?;
+        for (setting, value) in [("database", &config.database), ("container", &config.container)] {
+            check_name(setting, value)?;
+        }
+        let client = Client::new(transport, key, &config.database, &config.container);
+        schema::prepare(&client).await?;
+        let inner = Arc::new(Inner {
+            client,
+            turns: Wake::default(),
+            work: Wake::default(),
+            order: OrderClock::default(),
+            in_flight: InFlight::default(),
+            start_slot: uuid::Uuid::new_v4().as_bytes()[0],
+            foreign_sessions: ForeignSessions::default(),
+            config,
+        });
+        Ok(Self {
+            _reconciler: Arc::new(outbox::Reconciler::start(&inner)),
+            inner,
+            #[cfg(feature = "emulator")]
+            _emulator: None,
+        })
+    }
+
+    /// A provider on a Cosmos DB emulator of its own inside this process: nothing to install, nothing kept.
+    ///
+    /// # Errors
+    /// If the emulator cannot be started.
+    #[cfg(feature = "emulator")]
+    pub async fn embedded() -> Result<Self, ProviderError> {
+        let emulator = cosmos_emulator::Emulator::builder()
+            .build()
+            .await
+            .map_err(|error| ProviderError::permanent("start", format!("the embedded emulator: {error}")))?;
+        let config = CosmosDBProviderConfig {
+            endpoint: "embedded".to_owned(),
+            key: emulator.key().to_owned(),
+            ..CosmosDBProviderConfig::default()
+        };
+        let transport = crate::cosmos::in_process::InProcess::new(emulator.clone());
+        let mut provider = Self::new_with_transport(config, Arc::new(transport)).await?;
+        provider._emulator = Some(emulator);
+        Ok(provider)
+    }
+
+    /// Requests and request units so far, by operation: the name of a stored procedure, or `read`,
+    /// `discoverTurns` and the like.
+    #[must_use]
+    pub fn stats(&self) -> BTreeMap<&'static str, OperationStats> {
+        self.inner.client.stats.snapshot()
+    }
+}
+
+/// Database and container names the service refuses are refused here, by the name of the setting.
+fn check_name(setting: &str, value: &str) -> Result<(), ProviderError> {
+    let bad = value.is_empty()
+        || value.len() > 255
+        || value.contains(['/', '\\', '?', '#'])
+        || value.ends_with(' ');
+    if !bad {
+        return Ok(());
+    }
+    Err(ProviderError::permanent(
+        "start",
+        format!(
+            "the setting `{setting}` is {value:?}; it must have 1 to 255 characters, none of / \\ ? #, and not end with a space"
+        ),
+    ))
+}
+
+impl Inner {
+    /// Executes a procedure, repeating it while failures pass; a procedure that is not there is deployed.
+    async fn procedure<T: DeserializeOwned>(
+        &self,
+        name: &'static str,
+        partition: &str,
+        argument: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let procedure =
+            procedures::find(name).ok_or_else(|| Failure::unexpected(name, "no such stored procedure"))?;
+        let argument = encode(name, &[argument])?;
+        let call = || self.client.execute(name, &procedure.id, partition, &argument);
+        match retry::until(RETRY_BUDGET, call).await {
+            Err(failure) if failure.is(404) && failure.sub_status != 1003 => {
+                tracing::warn!(
+                    procedure = procedure.id,
+                    "deploying a stored procedure that has gone missing"
+                );
+                procedures::deploy(&self.client, procedure).await?;
+                retry::until(RETRY_BUDGET, call).await
+            }
+            other => other,
+        }
+    }
+}
+
+/// Milliseconds of a duration, for an argument. A thousand years are enough.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(1000 * 365 * 24 * 3600 * 1000)
+}
+
+fn unique() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+#[async_trait::async_trait]
+impl Provider for CosmosDBProvider {
+    fn name(&self) -> &str {
+        "cosmosdb"
+    }
+
+    fn version(&self) -> &str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    async fn fetch_orchestration_item(
+        &self,
+        lock_timeout: Duration,
+        poll_timeout: Duration,
+        filter: Option<&DispatcherCapabilityFilter>,
+    ) -> Result<Option<(OrchestrationItem, String, u32)>, ProviderError> {
+        self.inner.fetch_turn(lock_timeout, poll_timeout, filter).await
+    }
+
+    async fn ack_orchestration_item(
+        &self,
+        lock_token: &str,
+        execution_id: u64,
+        history_delta: Vec<Event>,
+        worker_items: Vec<WorkItem>,
+        orchestrator_items: Vec<WorkItem>,
+        metadata: ExecutionMetadata,
+        cancelled_activities: Vec<ScheduledActivityIdentifier>,
+    ) -> Result<(), ProviderError> {
+        let turn = turns::Turn {
+            execution: execution_id,
+            events: history_delta,
+            work: worker_items,
+            messages: orchestrator_items,
+            metadata,
+            cancelled: cancelled_activities,
+        };
+        self.inner.ack_turn(lock_token, turn).await
+    }
+
+    async fn abandon_orchestration_item(
+        &self,
+        lock_token: &str,
+        delay: Option<Duration>,
+        ignore_attempt: bool,
+    ) -> Result<(), ProviderError> {
+        self.inner.abandon_turn(lock_token, delay, ignore_attempt).await
+    }
+
+    async fn renew_orchestration_item_lock(
+        &self,
+        token: &str,
+        extend_for: Duration,
+    ) -> Result<(), ProviderError> {
+        self.inner.renew_turn(token, extend_for).await
+    }
+
+    async fn enqueue_for_orchestrator(
+        &self,
+        item: WorkItem,
+        delay: Option<Duration>,
+    ) -> Result<(), ProviderError> {
+        self.inner.enqueue_message(&item, delay).await
+    }
+
+    async fn read(&self, instance: &str) -> Result<Vec<Event>, ProviderError> {
+        self.inner.read_current(instance).await
+    }
+
+    async fn read_with_execution(
+        &self,
+        instance: &str,
+        execution_id: u64,
+    ) -> Result<Vec<Event>, ProviderError> {
+        self.inner.read_execution(instance, execution_id).await
+    }
+
+    async fn append_with_execution(
+        &self,
+        instance: &str,
+        execution_id: u64,
+        new_events: Vec<Event>,
+    ) -> Result<(), ProviderError> {
+        self.inner.append_history(instance, execution_id, &new_events).await
+    }
+
+    async fn enqueue_for_worker(&self, item: WorkItem) -> Result<(), ProviderError> {
+        self.inner.enqueue_work(&item).await
+    }
+
+    async fn fetch_work_item(
+        &self,
+        lock_timeout: Duration,
+        poll_timeout: Duration,
+        session: Option<&SessionFetchConfig>,
+        tag_filter: &TagFilter,
+    ) -> Result<Option<(WorkItem, String, u32)>, ProviderError> {
+        self.inner.fetch_work(lock_timeout, poll_timeout, session, tag_filter).await
+    }
+
+    async fn ack_work_item(&self, token: &str, completion: Option<WorkItem>) -> Result<(), ProviderError> {
+        self.inner.ack_work(token, completion).await
+    }
+
+    async fn renew_work_item_lock(&self, token: &str, extend_for: Duration) -> Result<(), ProviderError> {
+        self.inner.renew_work(token, extend_for).await
+    }
+
+    async fn abandon_work_item(
+        &self,
+        token: &str,
+        delay: Option<Duration>,
+        ignore_attempt: bool,
+    ) -> Result<(), ProviderError> {
+        self.inner.abandon_work(token, delay, ignore_attempt).await
+    }
+
+    async fn renew_session_lock(
+        &self,
+        owner_ids: &[&str],
+        extend_for: Duration,
+        idle_timeout: Duration,
+    ) -> Result<usize, ProviderError> {
+        self.inner.renew_sessions(owner_ids, extend_for, idle_timeout).await
+    }
+
+    async fn cleanup_orphaned_sessions(&self, _idle_timeout: Duration) -> Result<usize, ProviderError> {
+        self.inner.remove_orphaned_sessions().await
+    }
+
+    async fn get_custom_status(
+        &self,
+        instance: &str,
+        last_seen_version: u64,
+    ) -> Result<Option<(Option<String>, u64)>, ProviderError> {
+        self.inner.custom_status(instance, last_seen_version).await
+    }
+
+    async fn get_kv_value(&self, instance: &str, key: &str) -> Result<Option<String>, ProviderError> {
+        self.inner.kv_value(instance, key).await
+    }
+
+    async fn get_kv_all_values(&self, instance: &str) -> Result<HashMap<String, String>, ProviderError> {
+        self.inner.kv_values(instance).await
+    }
+
+    async fn get_instance_stats(
+        &self,
+        instance: &str,
+    ) -> Result<Option<duroxide::SystemStats>, ProviderError> {
+        self.inner.instance_stats(instance).await
+    }
+}

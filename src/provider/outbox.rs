@@ -1,0 +1,134 @@
+//! Messages to other partitions: written with the turn that sends them, delivered right after it, and by the
+//! reconciler if that did not happen. The receiver applies each once, however often it comes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use duroxide::providers::ProviderError;
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::{Inner, millis, unique};
+use crate::cosmos::client::Query;
+use crate::model::documents::{Changed, NewMessage, Outbox, OutboxMessage};
+use crate::model::keys;
+
+/// How long a receiver remembers what it has applied. The sender's copy is gone long before: it lives until
+/// the first delivery that is heard of.
+const MARK_SECONDS: u32 = 7 * 24 * 3600;
+
+impl Inner {
+    /// Delivers what a commit has just written. Failures are left to the reconciler.
+    pub(super) async fn deliver_fresh(&self, partition: &str, lock: &str, messages: Vec<OutboxMessage>) {
+        let messages = messages.into_iter().enumerate().map(|(i, message)| Outbox {
+            id: format!("o:{lock}:{i}"),
+            partition: partition.to_owned(),
+            message,
+        });
+        self.deliver(partition, messages.collect()).await;
+    }
+
+    /// Delivers messages of one sender and deletes those that arrived from its outbox.
+    async fn deliver(&self, partition: &str, messages: Vec<Outbox>) {
+        // One request per receiver and message, all at once; order per receiver is the order of the ids.
+        let mut by_receiver: BTreeMap<&str, Vec<&Outbox>> = BTreeMap::new();
+        for message in &messages {
+            by_receiver.entry(&message.message.to).or_default().push(message);
+        }
+        let deliveries = by_receiver.into_values().map(|messages| async move {
+            let mut delivered = Vec::new();
+            for message in messages {
+                match self.deliver_one(&message.message.to, &message.id, &message.message.message).await {
+                    Ok(()) => delivered.push(message.id.as_str()),
+                    Err(error) => {
+                        tracing::warn!(from = partition, to = message.message.to, %error, "delivery left to the reconciler");
+                        break;
+                    }
+                }
+            }
+            delivered
+        });
+        let delivered: Vec<&str> = join_all(deliveries).await.into_iter().flatten().collect();
+        if delivered.is_empty() {
+            return;
+        }
+        let settled: Result<serde_json::Value, _> =
+            self.procedure("settleOutbox", partition, &json!({ "ids": delivered })).await;
+        if let Err(error) = settled {
+            tracing::warn!(from = partition, %error, "delivered messages stay in the outbox; they will be recognised");
+        }
+    }
+
+    async fn deliver_one(&self, to: &str, id: &str, message: &NewMessage) -> Result<(), ProviderError> {
+        let argument = json!({
+            "instanceId": to,
+            "slot": keys::slot(to),
+            "incarnation": unique(),
+            "nonce": unique(),
+            "key": id.trim_start_matches("o:"),
+            "markSeconds": MARK_SECONDS,
+            "after": self.order.latest(),
+            "messages": [message],
+        });
+        let changed: Changed = self.procedure("enqueueMessages", to, &argument).await?;
+        self.turn_changed(&changed);
+        Ok(())
+    }
+
+    /// Delivers what has been lying in outboxes for longer than the configured age.
+    async fn reconcile(&self) -> Result<(), ProviderError> {
+        let age = millis(self.config.reconciler_age_threshold);
+        let query = Query::new(
+            "reconcile",
+            "SELECT c.id, c.instanceId, c[\"to\"], c.message FROM c \
+             WHERE c.outboxAt <= GetCurrentTimestampStatic() - @age",
+        )
+        .bind("@age", age);
+        let old: Vec<Outbox> = self.client.query_all(&query).await?;
+        let mut by_sender: BTreeMap<String, Vec<Outbox>> = BTreeMap::new();
+        for message in old {
+            by_sender.entry(message.partition.clone()).or_default().push(message);
+        }
+        for (partition, mut messages) in by_sender {
+            tracing::info!(from = partition, count = messages.len(), "delivering what was left in an outbox");
+            messages.sort_by_key(|message| place(&message.id));
+            self.deliver(&partition, messages).await;
+        }
+        Ok(())
+    }
+}
+
+/// The place of a message among those of its commit, from its id `o:<lock>:<n>`.
+fn place(id: &str) -> (String, u64) {
+    let (commit, n) = id.rsplit_once(':').unwrap_or((id, "0"));
+    (commit.to_owned(), n.parse().unwrap_or(0))
+}
+
+/// The background task that delivers what was left.
+#[derive(Debug)]
+pub(crate) struct Reconciler(tokio::task::JoinHandle<()>);
+
+impl Reconciler {
+    pub(crate) fn start(inner: &Arc<Inner>) -> Self {
+        let interval = inner.config.reconciler_interval.max(Duration::from_millis(10));
+        let inner: Weak<Inner> = Arc::downgrade(inner);
+        Self(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                let Some(inner) = inner.upgrade() else {
+                    return;
+                };
+                if let Err(error) = inner.reconcile().await {
+                    tracing::warn!(%error, "reconciling outboxes failed; next try in {interval:?}");
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Reconciler {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

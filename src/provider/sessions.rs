@@ -1,0 +1,130 @@
+//! Sessions pin activities to one worker. A session is known by its id alone, over all instances, so it has a
+//! partition of its own.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use duroxide::providers::{ProviderError, SessionFetchConfig};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{Inner, millis};
+use crate::cosmos::client::Query;
+use crate::model::documents::{Changed, SESSION, Session};
+use crate::model::keys;
+
+/// Sessions that other owners hold, as far as this process has learnt: discovery leaves their items out.
+#[derive(Debug, Default)]
+pub(crate) struct ForeignSessions(Mutex<HashMap<String, (String, Instant)>>);
+
+impl ForeignSessions {
+    /// Sessions held by others than `owner`.
+    pub(crate) fn of_others(&self, owner: &str) -> Vec<String> {
+        let now = Instant::now();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (_, until)| *until > now);
+        known.iter().filter(|(_, (holder, _))| holder != owner).map(|(session, _)| session.clone()).collect()
+    }
+
+    fn learn(&self, session: &str, holder: String, until: Instant) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(session.to_owned(), (holder, until));
+    }
+
+    fn forget(&self, session: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
+    }
+}
+
+impl Inner {
+    /// Makes the owner the holder of the session. `false`: another one holds it.
+    pub(super) async fn claim_session(
+        &self,
+        session: &str,
+        owner: &SessionFetchConfig,
+    ) -> Result<bool, ProviderError> {
+        let partition = keys::session_partition("fetch_work_item", session)?;
+        let argument = json!({
+            "instanceId": partition,
+            "session": session,
+            "owner": owner.owner_id,
+            "lockMs": millis(owner.lock_timeout),
+        });
+        let changed: Changed = self.procedure("claimSession", &partition, &argument).await?;
+        if changed.status == "claimed" {
+            self.foreign_sessions.forget(session);
+            return Ok(true);
+        }
+        if let (Some(holder), Some(until), Some(now)) = (changed.owner, changed.until, changed.now) {
+            let left = Duration::try_from_secs_f64((until - now).max(0.0) / 1000.0).unwrap_or_default();
+            self.foreign_sessions.learn(session, holder, Instant::now() + left);
+        }
+        Ok(false)
+    }
+
+    /// Marks activity in a session. Best effort: the item itself is safe without.
+    pub(super) async fn touch_session(&self, session: &str) {
+        let touched = async {
+            let partition = keys::session_partition("touch_session", session)?;
+            let changed: Changed =
+                self.procedure("renewSession", &partition, &json!({ "touch": true })).await?;
+            Ok::<_, ProviderError>(changed)
+        };
+        if let Err(error) = touched.await {
+            tracing::warn!(session, %error, "could not mark activity in a session");
+        }
+    }
+
+    pub(crate) async fn renew_sessions(
+        &self,
+        owners: &[&str],
+        extend_for: Duration,
+        idle_timeout: Duration,
+    ) -> Result<usize, ProviderError> {
+        if owners.is_empty() {
+            return Ok(0);
+        }
+        let query = Query::new(
+            "listSessions",
+            "SELECT c.instanceId, c.session, c._etag FROM c WHERE c.type = 'session' \
+             AND ARRAY_CONTAINS(@owners, c.owner) AND c.sessionUntil > GetCurrentTimestampStatic()",
+        )
+        .bind("@owners", owners);
+        let held: Vec<Session> = self.client.query_all(&query).await?;
+        let argument = json!({
+            "owners": owners,
+            "extendMs": millis(extend_for),
+            "idleMs": millis(idle_timeout),
+        });
+        let mut renewed = 0;
+        for session in held {
+            let changed: Changed = self.procedure("renewSession", &session.partition, &argument).await?;
+            renewed += usize::from(changed.status == "renewed");
+        }
+        Ok(renewed)
+    }
+
+    /// Removes expired sessions without pending items.
+    pub(crate) async fn remove_orphaned_sessions(&self) -> Result<usize, ProviderError> {
+        let query = Query::new(
+            "listSessions",
+            "SELECT c.instanceId, c.session, c._etag FROM c WHERE c.type = 'session' \
+             AND c.sessionUntil < GetCurrentTimestampStatic()",
+        );
+        let expired: Vec<Session> = self.client.query_all(&query).await?;
+        let mut removed = 0;
+        for session in expired {
+            let pending = Query::new(
+                "pendingOfSession",
+                "SELECT TOP 1 c.id FROM c WHERE c.session = @session AND c.type = 'work'",
+            )
+            .bind("@session", session.session.as_str());
+            let items: Vec<serde_json::Value> = self.client.query_all(&pending).await?;
+            // The etag keeps a session that somebody claims meanwhile.
+            if items.is_empty() && self.client.delete(&session.partition, SESSION, &session.etag).await? {
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}

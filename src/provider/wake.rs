@@ -1,0 +1,164 @@
+//! Waking the dispatchers of this process: at once by its own writes, in time for what it hid itself, and by a
+//! slowing poll for what other processes do.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use duroxide::providers::ProviderError;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// First pause after an empty look; doubles up to `idle_poll_interval`.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// Due times remembered per queue. Beyond that the poll finds what is due, up to one interval later.
+const MAX_DUE: usize = 10_000;
+
+/// Wakes the dispatchers of one queue.
+#[derive(Debug, Default)]
+pub(crate) struct Wake {
+    notify: Notify,
+    due: Mutex<BinaryHeap<Reverse<Instant>>>,
+}
+
+impl Wake {
+    /// Something may be ready now: everybody looks, because whoever is woken alone may not be allowed to
+    /// take it (tags, sessions, versions).
+    pub(crate) fn now(&self) {
+        self.notify.notify_waiters();
+    }
+
+    /// Something becomes ready at the server time `ready_at`, which was `now` a moment ago.
+    pub(crate) fn at(&self, ready_at: Option<f64>, now: Option<f64>) {
+        let (Some(ready_at), Some(now)) = (ready_at, now) else {
+            return;
+        };
+        let millis = ready_at - now;
+        if millis <= 0.0 {
+            return self.now();
+        }
+        if let Ok(delay) = Duration::try_from_secs_f64(millis / 1000.0)
+            && let Some(due) = Instant::now().checked_add(delay)
+        {
+            let mut heap = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+            if heap.len() < MAX_DUE {
+                heap.push(Reverse(due));
+            }
+            // Waiters that sleep longer than that must look at the heap again.
+            self.notify.notify_waiters();
+        }
+    }
+
+    /// The next due time; past ones are dropped.
+    fn next_due(&self, now: Instant) -> Option<Instant> {
+        let mut heap = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        while heap.peek().is_some_and(|Reverse(due)| *due <= now) {
+            heap.pop();
+        }
+        heap.peek().map(|Reverse(due)| *due)
+    }
+
+    /// Calls `look` until it finds something or `poll_timeout` is over; once, if that is zero. Never starts
+    /// a look after the deadline.
+    pub(crate) async fn poll<T, F>(
+        &self,
+        poll_timeout: Duration,
+        longest_pause: Duration,
+        mut look: impl FnMut() -> F,
+    ) -> Result<Option<T>, ProviderError>
+    where
+        F: Future<Output = Result<Option<T>, ProviderError>>,
+    {
+        let deadline = Instant::now() + poll_timeout;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            // Registered before looking, so that a wake-up during the look is not lost.
+            let mut woken = std::pin::pin!(self.notify.notified());
+            woken.as_mut().enable();
+            let started = Instant::now();
+            if let Some(found) = look().await? {
+                return Ok(Some(found));
+            }
+            let wake_at = self.next_due(started).map_or(started + pause, |due| due.min(started + pause));
+            tokio::select! {
+                () = woken => {}
+                () = tokio::time::sleep_until(wake_at.min(deadline)) => {}
+            }
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            pause = (pause * 2).min(longest_pause.max(FIRST_PAUSE));
+        }
+    }
+}
+
+/// The latest order stamp this process has seen in any partition. Sent with each enqueue, it keeps what is
+/// enqueued one after the other in that order, whichever partitions it goes to.
+#[derive(Debug, Default)]
+pub(crate) struct OrderClock(AtomicU64);
+
+impl OrderClock {
+    pub(crate) fn latest(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn saw(&self, stamp: Option<f64>) {
+        // The bit patterns of non-negative floats order like the floats.
+        if let Some(stamp) = stamp.filter(|stamp| stamp.is_finite() && *stamp > 0.0) {
+            self.0.fetch_max(stamp.to_bits(), Ordering::AcqRel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_finds_what_a_wake_up_announces_without_waiting_for_the_poll() {
+        let wake = Wake::default();
+        let ready = Cell::new(false);
+        let started = Instant::now();
+        let look = || async { Ok(ready.get().then_some(())) };
+        let (found, ()) =
+            tokio::join!(wake.poll(Duration::from_secs(30), Duration::from_secs(30), look), async {
+                // Far into the slow part of the poll.
+                tokio::time::sleep(Duration::from_secs(9)).await;
+                ready.set(true);
+                wake.now();
+            });
+        assert_eq!(found, Ok(Some(())));
+        assert_eq!(started.elapsed(), Duration::from_secs(9));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_hidden_here_is_looked_for_when_it_is_due() {
+        let wake = Wake::default();
+        let started = Instant::now();
+        let look = || async { Ok((started.elapsed() >= Duration::from_millis(7_345)).then_some(())) };
+        wake.at(Some(107_345.0), Some(100_000.0));
+        let found = wake.poll(Duration::from_secs(30), Duration::from_secs(30), look).await;
+        assert_eq!(found, Ok(Some(())));
+        assert!(started.elapsed() < Duration::from_millis(7_400), "{:?}", started.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn zero_looks_once_and_a_timeout_is_kept() {
+        let wake = Wake::default();
+        let looks = Cell::new(0);
+        let look = || async {
+            looks.set(looks.get() + 1);
+            Ok(None::<()>)
+        };
+        let started = Instant::now();
+        assert_eq!(wake.poll(Duration::ZERO, Duration::from_secs(1), look).await, Ok(None));
+        assert_eq!((looks.get(), started.elapsed()), (1, Duration::ZERO));
+        assert_eq!(wake.poll(Duration::from_millis(500), Duration::from_secs(1), look).await, Ok(None));
+        assert_eq!(started.elapsed(), Duration::from_millis(500));
+    }
+}
