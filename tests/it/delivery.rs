@@ -95,18 +95,12 @@ async fn delivered_again_after_consumption_counts_once() {
     let mut config = support::config();
     config.reconciler_interval = Duration::from_secs(3600);
     let container = Container::of(&config);
-    let dead = Arc::new(AtomicBool::new(true));
-    let provider = {
-        let dead = Arc::clone(&dead);
-        Faulty::provider(&config, move |what| match what {
-            "settleOutbox" if dead.load(Ordering::SeqCst) => Fate::Lost,
-            _ => Fate::Pass,
-        })
-        .await
-    };
-    // The settling never succeeds: stop waiting for its retries, as a crash would.
-    let turn = tokio::time::timeout(Duration::from_secs(3), start_child(&provider)).await;
-    assert!(turn.is_err(), "the acknowledgement was still settling");
+    let provider = Faulty::provider(&config, |what| match what {
+        "settleOutbox" => Fate::Lost,
+        _ => Fate::Pass,
+    })
+    .await;
+    start_child(&provider).await;
     assert_eq!(child_turn(&provider, Duration::ZERO).await, Some(1));
     assert_eq!(container.documents("parent", "c.type = 'outbox'").await.len(), 1, "the case under test");
     drop(provider);
@@ -137,7 +131,7 @@ async fn what_a_crash_left_is_delivered_by_others() {
         })
         .await
     };
-    let _ = tokio::time::timeout(Duration::from_secs(2), start_child(&provider)).await;
+    start_child(&provider).await;
     assert_eq!(container.documents("parent", "c.type = 'outbox'").await.len(), 1, "the case under test");
     drop(provider);
 
