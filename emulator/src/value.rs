@@ -47,6 +47,11 @@ impl Object {
         self.0.iter().find(|(key, _)| &**key == name).map(|(_, value)| value)
     }
 
+    /// The member `name` to change, if present.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
+        self.0.iter_mut().find(|(key, _)| &**key == name).map(|(_, value)| value)
+    }
+
     /// Sets `name`, in its old place if it was there. `Undefined` removes it.
     ///
     /// Looks through all members: collect an iterator to build a large object.

@@ -90,7 +90,8 @@ impl Collection for Transaction {
         let query = Query::parse(text)?;
         // Exact: milliseconds of this era are far below 2^53.
         #[allow(clippy::cast_precision_loss)]
-        let context = Context { parameters, now_ms: self.container.shared().clock.now_ms() as f64 };
+        let context =
+            Context { parameters, now_ms: self.container.shared().clock.now_ms() as f64, ..Context::default() };
         self.page(text, page, |search| search.query(&query, &context))
     }
 

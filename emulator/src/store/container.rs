@@ -14,7 +14,7 @@ use super::codec::{self, ContainerRecord, Key, ProcedureRecord};
 use super::definition::Definition;
 use super::document::Document;
 use super::index::{DocumentKey, Index};
-use super::journal::{Durable, Journal, Write};
+use super::journal::{Durable, Write};
 use super::partition::{Partition, PhysicalRange, range_of};
 use super::partition_key::PartitionKey;
 use super::{Shared, sync, ttl};
@@ -263,6 +263,14 @@ impl Container {
     /// Where the log of the physical partition of `key` stands.
     pub(crate) fn position(&self, key: &PartitionKey) -> LogPosition {
         position(&sync::read(&self.state).ranges, key)
+    }
+
+    /// The document `id`, unless it has expired.
+    pub(crate) fn read(&self, key: &PartitionKey, id: &str) -> Option<Arc<Document>> {
+        let default_ttl = self.meta().definition.default_ttl;
+        let now = self.shared.clock.now_s();
+        let state = sync::read(&self.state);
+        state.partitions.get(key)?.get(id).filter(|document| is_live(document, default_ttl, now)).cloned()
     }
 
     /// The documents of `key` as they are now.

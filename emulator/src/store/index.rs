@@ -43,12 +43,11 @@ enum Posting {
     Many(BTreeSet<DocumentKey>),
 }
 
-/// Values between two bounds at one path.
+/// Values at one path: in any of the spans, which are in order and do not overlap.
 #[derive(Debug, Clone)]
 pub(crate) struct ValueRange {
     pub(crate) path: Vec<String>,
-    pub(crate) low: Bound<Value>,
-    pub(crate) high: Bound<Value>,
+    pub(crate) spans: Vec<(Bound<Value>, Bound<Value>)>,
 }
 
 /// The index of a container.
@@ -105,17 +104,26 @@ impl Index {
     }
 
     fn postings<'a>(&'a self, range: &ValueRange) -> impl DoubleEndedIterator<Item = &'a Posting> + use<'a> {
-        let low = range.low.clone().map(Scalar);
-        let high = range.high.clone().map(Scalar);
-        // `BTreeMap::range` panics on an empty range.
-        let empty = match (&low, &high) {
-            (Bound::Included(a), Bound::Included(b)) => a > b,
-            (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a >= b,
-            _ => false,
+        let values = self.paths.get(&join(&range.path));
+        let spans: Vec<_> = match values {
+            Some(_) => range.spans.iter().filter_map(scalar_span).collect(),
+            None => Vec::new(),
         };
-        let values = if empty { None } else { self.paths.get(&join(&range.path)) };
-        values.into_iter().flat_map(move |values| values.range((low.clone(), high.clone()))).map(|(_, posting)| posting)
+        spans.into_iter().flat_map(move |span| {
+            values.into_iter().flat_map(move |values| values.range(span.clone())).map(|(_, posting)| posting)
+        })
     }
+}
+
+/// The span in the index's type; `None` when nothing can be in it, where `BTreeMap::range` would panic.
+fn scalar_span((low, high): &(Bound<Value>, Bound<Value>)) -> Option<(Bound<Scalar>, Bound<Scalar>)> {
+    let (low, high) = (low.clone().map(Scalar), high.clone().map(Scalar));
+    let empty = match (&low, &high) {
+        (Bound::Included(a), Bound::Included(b)) => a > b,
+        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a >= b,
+        _ => false,
+    };
+    (!empty).then_some((low, high))
 }
 
 /// The documents of an index range; one item for each value.

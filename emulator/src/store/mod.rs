@@ -25,10 +25,11 @@ pub(crate) use container::{Container, LogPosition, Procedure};
 pub(crate) use definition::{missing, resource_id};
 pub(crate) use document::{Document, new_etag};
 pub(crate) use indexing::IndexingPolicy;
-pub(crate) use journal::{Durable, Journal};
+pub(crate) use journal::Journal;
 pub(crate) use partition::PhysicalRange;
 pub(crate) use partition_key::{PartitionKey, PartitionKeyDefinition};
 pub(crate) use scope::Scope;
+pub(crate) use sync::lock;
 pub(crate) use search::{Continuation, Found, Position, Search, Source};
 pub(crate) use transaction::Transaction;
 

@@ -14,7 +14,7 @@ use crate::error::ServiceError;
 use crate::value::Value;
 
 use super::Isolation;
-use super::container::{Change, ChangeSet, Committed, Condition, Container, Meta, is_live};
+use super::container::{Change, ChangeSet, Committed, Condition, Container, LogPosition, Meta, is_live};
 use super::document::{Document, document_id};
 use super::partition::Partition;
 use super::partition_key::PartitionKey;
@@ -76,6 +76,11 @@ impl Transaction {
 
     pub(super) fn add_charge(&mut self, units: f64) {
         self.charge += units;
+    }
+
+    /// Where the log of its physical partition stands.
+    pub(crate) fn position(&self) -> LogPosition {
+        self.container.position(&self.key)
     }
 
     /// The container it runs in.

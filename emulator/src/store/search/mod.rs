@@ -102,10 +102,17 @@ impl Search<'_> {
     ///
     /// # Errors
     /// What the query engine refuses, and 400 for a continuation of another query.
-    pub(crate) fn query(&self, query: &Query, context: &Context) -> Result<Found, ServiceError> {
+    pub(crate) fn query(&self, query: &Query, context: &Context<'_>) -> Result<Found, ServiceError> {
         let shape = query.shape();
-        let whole =
-            shape.top || shape.order_by || shape.aggregate || shape.distinct || shape.offset_limit || shape.group_by;
+        // Without FROM, and where a subquery reads the documents, rows do not belong to one document.
+        let whole = shape.top
+            || shape.order_by
+            || shape.aggregate
+            || shape.distinct
+            || shape.offset_limit
+            || shape.group_by
+            || shape.subquery
+            || !shape.from;
         if whole {
             return self.whole(query, context);
         }
@@ -164,7 +171,7 @@ impl Search<'_> {
     }
 
     /// Rows of a query whose pages are cut out of the whole result, by offset.
-    fn whole(&self, query: &Query, context: &Context) -> Result<Found, ServiceError> {
+    fn whole(&self, query: &Query, context: &Context<'_>) -> Result<Found, ServiceError> {
         let offset = match &self.start {
             None => 0,
             Some(Position::Offset(offset)) => *offset,
@@ -186,7 +193,7 @@ impl Search<'_> {
     fn all_rows(
         &self,
         query: &Query,
-        context: &Context,
+        context: &Context<'_>,
         enough: usize,
     ) -> Result<(Vec<Value>, QueryWork), ServiceError> {
         let run = |documents: &[Candidate]| {
