@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::error::ServiceError;
 use crate::value::Value;
 
+mod bytecode;
 mod engine;
 mod failure;
 mod host;

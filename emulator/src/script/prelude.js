@@ -47,7 +47,7 @@
   });
 
   const LOG_RESULTS = 'x-ms-documentdb-script-log-results';
-  const WRAPPER_FILE = '__docDbWrapper.js';
+  const WRAPPER_FILE = '<wrapper>';
 
   let settings;
 
