@@ -2,6 +2,8 @@
 
 mod epk;
 mod error;
+#[cfg(feature = "persist")]
+mod persist;
 mod script;
 mod value;
 
