@@ -253,7 +253,7 @@ impl Epk {
 
     /// Parses the hexadecimal form; none if it is not one.
     pub(crate) fn parse(hex: &str) -> Option<Self> {
-        if hex.len() % 2 != 0 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        if !hex.len().is_multiple_of(2) || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return None;
         }
         let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok());

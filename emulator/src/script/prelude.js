@@ -200,6 +200,13 @@
     });
   }
 
+  // A page of documents at once, for code that is itself a queued operation.
+  function readPage(continuation) {
+    const reply = host('feed', '', continuation);
+    failed(reply, undefined);
+    return { documents: parseRows(reply[1]), continuation: reply[2] };
+  }
+
   // ---- Checks of arguments ---------------------------------------------------------------------
 
   function need(name, least, given) {
@@ -528,7 +535,7 @@
       }
       return body;
     },
-    // For the JS query API, a file of its own.
-    api: { collection, enqueue, failed, parseRows, optionsAndCallback, pageOf, fail, sizes, response },
+    // For the JavaScript query API, which is a file of its own.
+    api: { collection, enqueue, readPage, optionsAndCallback, pageOf, fail, sizes, response },
   };
 });

@@ -23,7 +23,10 @@ const MAX_BODY: usize = 4 << 20;
 const MAX_LOG: usize = 16 << 10;
 
 const PRELUDE: &str = include_str!("prelude.js");
+// Names that no script has, and that stack traces are cleaned of.
 const PRELUDE_FILE: &str = "<wrapper>";
+const QUERY_API: &str = include_str!("query_api.js");
+const QUERY_API_FILE: &str = "<wrapper> query api";
 /// Where the entry points wait between preparing a session and running it.
 const ENTRY: &str = "__docDbEntry";
 
@@ -69,9 +72,13 @@ impl Session {
         runtime.set_interrupt_handler(Some(Box::new(move || watched.stopped())));
         let context = Context::custom::<Intrinsics>(&runtime)?;
         context.with(|ctx| {
-            let install = cache.compile(&ctx, PRELUDE_FILE, &Arc::default(), || PRELUDE.to_owned())?;
-            let install = install.eval(&ctx)?.try_into_function().map_err(|_| rquickjs::Error::Unknown)?;
-            let entry: Object<'_> = install.call((host.function(&ctx)?,))?;
+            let install = |file: &str, source: &str| {
+                let script = cache.compile(&ctx, file, &Arc::default(), || source.to_owned())?;
+                script.eval(&ctx)?.try_into_function().map_err(|_| rquickjs::Error::Unknown)
+            };
+            let entry: Object<'_> = install(PRELUDE_FILE, PRELUDE)?.call((host.function(&ctx)?,))?;
+            let api: Object<'_> = entry.get("api")?;
+            install(QUERY_API_FILE, QUERY_API)?.call::<_, ()>((api,))?;
             ctx.globals().set(ENTRY, entry)
         })?;
         Ok(Self { context, runtime, host, memory_limit: MEMORY_LIMIT })

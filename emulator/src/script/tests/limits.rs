@@ -106,6 +106,31 @@ fn memory_bombs_and_deep_recursion_fail_alone() {
     assert_eq!(run_on(&engine, call(caught), Documents::default()).result.unwrap(), "true");
 }
 
+/// What overwhelms the compiler does not overwhelm the process.
+#[test]
+fn sources_may_be_absurd() {
+    let engine = Engine::new(1);
+    let deep = |open: &str, middle: &str, close: &str| {
+        format!("function () {{ var x = {}{middle}{}; }}", open.repeat(200_000), close.repeat(200_000))
+    };
+    for script in [
+        deep("(", "1", ")"),
+        deep("[", "1", "]"),
+        deep("{a:", "1", "}"),
+        deep("function () { return ", "1", "}"),
+        deep("`${", "1", "}`"),
+        deep("-", "1", ""),
+        format!("function () {{ return /{}a{}/; }}", "(".repeat(200_000), ")".repeat(200_000)),
+        format!("function () {{ {} }}", "{".repeat(500_000)),
+    ] {
+        let outcome = run_on(&engine, call(&script), Documents::default());
+        let shown: String = script.chars().take(60).collect();
+        assert_eq!(outcome.result.unwrap_err().sub_status, 65535, "{shown}");
+    }
+    let long = format!("function () {{ {} __.response.setBody(1); }}", "var a = 1;".repeat(200_000));
+    assert_eq!(run_on(&engine, call(&long), Documents::default()).result.unwrap(), "1");
+}
+
 /// Wherever memory runs out, the run fails and nothing else does: no abort of the process, no success of a part.
 #[test]
 fn memory_may_run_out_anywhere() {
