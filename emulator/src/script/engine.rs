@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::bytecode::Cache;
 use super::host::SharedCollection;
 use super::session::{Finished, Session};
 use super::{Call, Collection, Outcome, failure};
@@ -19,7 +20,7 @@ use super::{Call, Collection, Outcome, failure};
 const THREAD_STACK: usize = 16 << 20;
 
 /// Runs one script on the thread it is called on, in the session if there is one.
-type Job = Box<dyn FnOnce(Option<Session>) + Send>;
+type Job = Box<dyn FnOnce(&Cache, Option<Session>) + Send>;
 
 /// A pool of OS threads that run scripts.
 ///
@@ -34,6 +35,7 @@ pub(crate) struct Engine {
 struct Pool {
     state: Mutex<State>,
     changed: Condvar,
+    cache: Cache,
 }
 
 #[derive(Default)]
@@ -54,8 +56,8 @@ impl Engine {
     /// collection is dropped on the script's thread.
     pub(crate) async fn run<C: Collection + 'static>(&self, call: Call, collection: C) -> Outcome<C> {
         let (sender, receiver) = oneshot::channel();
-        self.submit(Box::new(move |session| {
-            let _ = sender.send(execute(session, &call, collection));
+        self.submit(Box::new(move |cache, session| {
+            let _ = sender.send(execute(cache, session, &call, collection));
         }));
         match receiver.await {
             Ok(outcome) => outcome,
@@ -107,10 +109,10 @@ impl Pool {
     fn work(&self) {
         let mut session = None;
         while let Some(job) = self.next() {
-            job(session.take());
+            job(&self.cache, session.take());
             // The next call finds its engine ready, if there is a pause before it comes.
             if self.lock().jobs.is_empty() {
-                session = Session::prepare().ok();
+                session = Session::prepare(&self.cache).ok();
             }
         }
     }
@@ -131,13 +133,18 @@ impl Pool {
     }
 }
 
-fn execute<C: Collection + 'static>(session: Option<Session>, call: &Call, collection: C) -> Outcome<C> {
+fn execute<C: Collection + 'static>(
+    cache: &Cache,
+    session: Option<Session>,
+    call: &Call,
+    collection: C,
+) -> Outcome<C> {
     let shared = Rc::new(RefCell::new(collection));
     let view: SharedCollection = Rc::clone(&shared) as SharedCollection;
     // A panic of the engine's bindings must cost one call, not the thread and the transaction with it.
     let finished = catch_unwind(AssertUnwindSafe(|| {
-        let session = session.map_or_else(Session::prepare, Ok)?;
-        Ok::<_, rquickjs::Error>(session.run(call, view))
+        let session = session.map_or_else(|| Session::prepare(cache), Ok)?;
+        Ok::<_, rquickjs::Error>(session.run(cache, call, view))
     }));
     let broken = |detail: &str| Finished {
         result: Err(failure::internal(detail)),

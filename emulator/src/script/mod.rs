@@ -4,7 +4,7 @@
 //! [`Collection`]; it moves to a script thread, and comes back with the [`Outcome`] to be committed or rolled
 //! back. Scripts see JSON text only, so no JavaScript value ever leaves its thread.
 // Until the store and the HTTP layer call it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::error::ServiceError;
 use crate::value::Value;
 
+mod bytecode;
 mod engine;
 mod failure;
 mod host;

@@ -47,7 +47,7 @@
   });
 
   const LOG_RESULTS = 'x-ms-documentdb-script-log-results';
-  const WRAPPER_FILE = '__docDbWrapper.js';
+  const WRAPPER_FILE = '<wrapper>';
 
   let settings;
 
@@ -198,6 +198,13 @@
       if (failed(reply, callback)) return;
       if (callback) callback(undefined, parseRows(reply[1]), sizes({ continuation: reply[2] }));
     });
+  }
+
+  // A page of documents at once, for code that is itself a queued operation.
+  function readPage(continuation) {
+    const reply = host('feed', '', continuation);
+    failed(reply, undefined);
+    return { documents: parseRows(reply[1]), continuation: reply[2] };
   }
 
   // ---- Checks of arguments ---------------------------------------------------------------------
@@ -528,7 +535,7 @@
       }
       return body;
     },
-    // For the JS query API, a file of its own.
-    api: { collection, enqueue, failed, parseRows, optionsAndCallback, pageOf, fail, sizes, response },
+    // For the JavaScript query API, which is a file of its own.
+    api: { collection, enqueue, readPage, optionsAndCallback, pageOf, fail, sizes, response },
   };
 });

@@ -1,12 +1,14 @@
 //! One run of a script in an engine of its own.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rquickjs::context::{EvalOptions, intrinsic};
+use rquickjs::context::intrinsic;
 use rquickjs::{Context, Ctx, Function, Object, Runtime, Type, Value};
 use serde_json::json;
 
+use super::bytecode::{Bytecode, Cache};
 use super::host::{Host, SharedCollection};
 use super::{Call, failure};
 use crate::error::ServiceError;
@@ -21,7 +23,10 @@ const MAX_BODY: usize = 4 << 20;
 const MAX_LOG: usize = 16 << 10;
 
 const PRELUDE: &str = include_str!("prelude.js");
-const PRELUDE_FILE: &str = "__docDbWrapper.js";
+// Names that no script has, and that stack traces are cleaned of.
+const PRELUDE_FILE: &str = "<wrapper>";
+const QUERY_API: &str = include_str!("query_api.js");
+const QUERY_API_FILE: &str = "<wrapper> query api";
 /// Where the entry points wait between preparing a session and running it.
 const ENTRY: &str = "__docDbEntry";
 
@@ -51,31 +56,36 @@ pub(super) struct Finished {
 pub(super) struct Session {
     // Before the runtime, so that it is dropped first.
     context: Context,
-    _runtime: Runtime,
+    runtime: Runtime,
     host: Rc<Host>,
+    /// In force while the script runs.
+    pub(super) memory_limit: usize,
 }
 
 impl Session {
     /// An engine ready to run one script.
-    pub(super) fn prepare() -> rquickjs::Result<Self> {
+    pub(super) fn prepare(cache: &Cache) -> rquickjs::Result<Self> {
         let runtime = Runtime::new()?;
-        runtime.set_memory_limit(MEMORY_LIMIT);
         runtime.set_max_stack_size(STACK_LIMIT);
         let host = Rc::new(Host::default());
         let watched = Rc::clone(&host);
         runtime.set_interrupt_handler(Some(Box::new(move || watched.stopped())));
         let context = Context::custom::<Intrinsics>(&runtime)?;
         context.with(|ctx| {
-            let options = file(PRELUDE_FILE);
-            let install: Function<'_> = ctx.eval_with_options(PRELUDE, options)?;
-            let entry: Object<'_> = install.call((host.function(&ctx)?,))?;
+            let install = |file: &str, source: &str| {
+                let script = cache.compile(&ctx, file, &Arc::default(), || source.to_owned())?;
+                script.eval(&ctx)?.try_into_function().map_err(|_| rquickjs::Error::Unknown)
+            };
+            let entry: Object<'_> = install(PRELUDE_FILE, PRELUDE)?.call((host.function(&ctx)?,))?;
+            let api: Object<'_> = entry.get("api")?;
+            install(QUERY_API_FILE, QUERY_API)?.call::<_, ()>((api,))?;
             ctx.globals().set(ENTRY, entry)
         })?;
-        Ok(Self { context, _runtime: runtime, host })
+        Ok(Self { context, runtime, host, memory_limit: MEMORY_LIMIT })
     }
 
     /// Runs `call` on `collection`, which nothing here keeps afterwards.
-    pub(super) fn run(self, call: &Call, collection: SharedCollection) -> Finished {
+    pub(super) fn run(self, cache: &Cache, call: &Call, collection: SharedCollection) -> Finished {
         let started = Instant::now();
         let settings = {
             let collection = collection.borrow();
@@ -92,10 +102,14 @@ impl Session {
             .to_string()
         };
         self.host.begin(call, collection);
-        let result = self.context.with(|ctx| {
-            let run = Run { ctx: &ctx, host: &self.host, call };
-            let result = run.execute(&settings);
-            run.judge(result)
+        let script = self.context.with(|ctx| compile(&ctx, cache, call));
+        self.runtime.set_memory_limit(self.memory_limit);
+        let result = script.and_then(|script| {
+            self.context.with(|ctx| {
+                let run = Run { ctx: &ctx, host: &self.host, call };
+                let result = run.execute(&settings, &script);
+                run.judge(result)
+            })
         });
         self.host.end();
         Finished {
@@ -107,12 +121,28 @@ impl Session {
     }
 }
 
-fn file(name: &str) -> EvalOptions {
-    let mut options = EvalOptions::default();
-    options.strict = false;
+/// Compiles the script of `call`. Its source is spliced in as an expression, so that named and anonymous
+/// functions and arrows all work.
+fn compile(ctx: &Ctx<'_>, cache: &Cache, call: &Call) -> Result<Bytecode, ServiceError> {
+    let body = &call.body;
+    let source =
+        || format!("(function __docDbMain() {{ var fn = {body}\n; return fn.apply(null, arguments); }})");
     // A file name with a NUL would be refused by the engine.
-    options.filename = Some(name.replace('\0', ""));
-    options
+    let file = format!("{}.js", call.script_id).replace('\0', "");
+    cache.compile(ctx, &file, body, source).map_err(|error| {
+        let source = source();
+        if !error.is_exception() {
+            return failure::compile(&format!("SyntaxError: {error}"), None, &source);
+        }
+        let exception = ctx.catch();
+        let Some(exception) = exception.as_exception() else {
+            return failure::compile("SyntaxError", None, &source);
+        };
+        let name = exception.as_object().get::<_, String>("name").unwrap_or_else(|_| "Error".to_owned());
+        let place = exception.stack().as_deref().and_then(failure::place_of);
+        let message = exception.message().unwrap_or_default();
+        failure::compile(&format!("{name}: {message}"), place, &source)
+    })
 }
 
 /// A run in progress, inside its context.
@@ -131,11 +161,11 @@ struct Entry<'js> {
 }
 
 impl<'js> Run<'_, 'js> {
-    fn execute(&self, settings: &str) -> Result<String, ServiceError> {
+    fn execute(&self, settings: &str, script: &Bytecode) -> Result<String, ServiceError> {
         let entry = self.enter(settings).map_err(|error| failure::internal(&error.to_string()))?;
         let arguments = self.arguments()?;
-        let main = self.compile()?;
         let describe = |error| self.thrown(&entry, error);
+        let main = script.eval(self.ctx).map_err(describe)?;
         entry.start.call::<_, ()>((main, arguments)).map_err(describe)?;
         loop {
             // Promises settle before the next operation, as they would between turns of an event loop.
@@ -191,28 +221,6 @@ impl<'js> Run<'_, 'js> {
             Type::Null | Type::Object | Type::Array => Ok(value),
             other => Err(failure::arguments(&format!("a {other} instead of an array"))),
         }
-    }
-
-    /// The source is spliced in as an expression, so that named and anonymous functions and arrows all work.
-    fn compile(&self) -> Result<Function<'js>, ServiceError> {
-        let source = format!(
-            "(function __docDbMain() {{ var fn = {}\n; return fn.apply(null, arguments); }})",
-            self.call.body
-        );
-        let options = file(&format!("{}.js", self.call.script_id));
-        self.ctx.eval_with_options(source.as_str(), options).map_err(|error| {
-            if !error.is_exception() {
-                return failure::compile(&format!("SyntaxError: {error}"), None, &source);
-            }
-            let exception = self.ctx.catch();
-            let Some(exception) = exception.as_exception() else {
-                return failure::compile("SyntaxError", None, &source);
-            };
-            let name = exception.as_object().get::<_, String>("name").unwrap_or_else(|_| "Error".to_owned());
-            let place = exception.stack().as_deref().and_then(failure::place_of);
-            let message = exception.message().unwrap_or_default();
-            failure::compile(&format!("{name}: {message}"), place, &source)
-        })
     }
 
     fn thrown(&self, entry: &Entry<'js>, error: rquickjs::Error) -> ServiceError {

@@ -1,9 +1,13 @@
 //! Scripts that never end, eat memory or recurse: the thread outlives them.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{Documents, call, run, run_on};
 use crate::script::Engine;
+use crate::script::bytecode::Cache;
+use crate::script::session::Session;
 
 /// Fails by timeout, quickly, whatever the script does about it.
 #[test]
@@ -100,6 +104,74 @@ fn memory_bombs_and_deep_recursion_fail_alone() {
     }
     let caught = "function () { try { (function f() { f(); })(); } catch (e) { __.response.setBody(e instanceof RangeError); } }";
     assert_eq!(run_on(&engine, call(caught), Documents::default()).result.unwrap(), "true");
+}
+
+/// What overwhelms the compiler does not overwhelm the process.
+#[test]
+fn sources_may_be_absurd() {
+    let engine = Engine::new(1);
+    let deep = |open: &str, middle: &str, close: &str| {
+        format!("function () {{ var x = {}{middle}{}; }}", open.repeat(200_000), close.repeat(200_000))
+    };
+    for script in [
+        deep("(", "1", ")"),
+        deep("[", "1", "]"),
+        deep("{a:", "1", "}"),
+        deep("function () { return ", "1", "}"),
+        deep("`${", "1", "}`"),
+        deep("-", "1", ""),
+        format!("function () {{ return /{}a{}/; }}", "(".repeat(200_000), ")".repeat(200_000)),
+        format!("function () {{ {} }}", "{".repeat(500_000)),
+    ] {
+        let outcome = run_on(&engine, call(&script), Documents::default());
+        let shown: String = script.chars().take(60).collect();
+        assert_eq!(outcome.result.unwrap_err().sub_status, 65535, "{shown}");
+    }
+    let long = format!("function () {{ {} __.response.setBody(1); }}", "var a = 1;".repeat(200_000));
+    assert_eq!(run_on(&engine, call(&long), Documents::default()).result.unwrap(), "1");
+}
+
+/// Wherever memory runs out, the run fails and nothing else does: no abort of the process, no success of a part.
+#[test]
+fn memory_may_run_out_anywhere() {
+    let script = call(
+        "function main() {
+            var seen = [];
+            function next(i) {
+                if (i > 20) return __.response.setBody(seen);
+                __.createDocument(__.getSelfLink(), {id: 'd' + i, t: 'x'.repeat(500), a: [1, {b: 2}]}, function (e, d) {
+                    if (e) throw e;
+                    seen.push(d);
+                    Promise.resolve(d).then(function (v) { seen.push(JSON.parse(JSON.stringify(v))); })
+                        .catch(function (e) { getContext().abort(e); });
+                    'abcabc'.replace(/(a)(b)/g, function (m) { return m + m; });
+                    class Mine extends Error { constructor() { super(5, 'x'); } }
+                    try { throw new Mine(); } catch (e) { seen.push(e.stack); }
+                    next(i + 1);
+                });
+            }
+            next(0);
+        }",
+    );
+    let cache = Cache::default();
+    let mut succeeded = 0;
+    let mut failed = 0;
+    for limit in (200_000..1_000_000).step_by(4_999) {
+        let mut session = Session::prepare(&cache).unwrap();
+        session.memory_limit = limit;
+        let documents = Rc::new(RefCell::new(Documents::default()));
+        match session.run(&cache, &script, documents).result {
+            Ok(text) => {
+                assert!(text.ends_with("]"));
+                succeeded += 1;
+            }
+            Err(error) => {
+                assert!(matches!(error.status, 400 | 500), "{error}");
+                failed += 1;
+            }
+        }
+    }
+    assert!(succeeded > 10 && failed > 10, "{succeeded} and {failed}");
 }
 
 /// Many callers share few threads, and every one gets its own answer.

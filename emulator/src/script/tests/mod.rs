@@ -14,6 +14,7 @@ mod api;
 mod errors;
 mod limits;
 mod operations;
+mod query_api;
 
 /// A partition of documents. Etags count the writes.
 #[derive(Debug, Default, Clone)]
