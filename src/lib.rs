@@ -35,6 +35,7 @@ mod provider;
 mod schema;
 
 pub use config::CosmosDBProviderConfig;
+pub use cosmos::http::HttpTransport;
 pub use cosmos::stats::OperationStats;
 pub use cosmos::transport::{Request, Response, Transport, TransportError};
 pub use provider::CosmosDBProvider;

@@ -13,9 +13,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Each dispatcher's request in flight holds one connection; idle ones beyond this are closed.
 const POOL_MAX_IDLE: usize = 64;
 
-/// HTTP to one endpoint.
+/// HTTP to one endpoint: what [`CosmosDBProvider::new`](crate::CosmosDBProvider::new) uses, to be wrapped by
+/// transports that inject faults.
 #[derive(Debug)]
-pub(crate) struct HttpTransport {
+pub struct HttpTransport {
     client: reqwest::Client,
     /// Scheme and authority, without a trailing slash.
     base: String,
@@ -26,7 +27,7 @@ impl HttpTransport {
     ///
     /// # Errors
     /// A text that says what is wrong with the endpoint.
-    pub(crate) fn new(endpoint: &str, accept_invalid_certificates: bool) -> Result<Self, String> {
+    pub fn new(endpoint: &str, accept_invalid_certificates: bool) -> Result<Self, String> {
         let url = reqwest::Url::parse(endpoint.trim()).map_err(|error| {
             format!("endpoint {endpoint:?} is not a URL ({error}); it looks like https://<account>.documents.azure.com:443/")
         })?;

@@ -1,5 +1,6 @@
 //! The provider: duroxide's trait on the one side, procedures and queries on the other.
 
+mod admin;
 mod discovery;
 mod history;
 mod outbox;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use duroxide::Event;
 use duroxide::providers::{
-    DispatcherCapabilityFilter, ExecutionMetadata, OrchestrationItem, Provider, ProviderError,
+    DispatcherCapabilityFilter, ExecutionMetadata, OrchestrationItem, Provider, ProviderAdmin, ProviderError,
     ScheduledActivityIdentifier, SessionFetchConfig, TagFilter, WorkItem,
 };
 use serde::Serialize;
@@ -353,6 +354,10 @@ impl Provider for CosmosDBProvider {
 
     async fn cleanup_orphaned_sessions(&self, _idle_timeout: Duration) -> Result<usize, ProviderError> {
         self.inner.remove_orphaned_sessions().await
+    }
+
+    fn as_management_capability(&self) -> Option<&dyn ProviderAdmin> {
+        Some(self)
     }
 
     async fn get_custom_status(

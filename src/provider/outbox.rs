@@ -18,22 +18,43 @@ use crate::model::keys;
 /// the first delivery that is heard of.
 const MARK_SECONDS: u32 = 7 * 24 * 3600;
 
+/// A commit waits so long for its messages to arrive, so that normally a child is there when its parent's
+/// turn returns. Slow receivers are served after that, in the background.
+const DELIVERY_WAIT: Duration = Duration::from_secs(1);
+
 impl Inner {
-    /// Delivers what a commit has just written. Failures are left to the reconciler.
-    pub(super) async fn deliver_fresh(&self, partition: &str, lock: &str, messages: Vec<OutboxMessage>) {
+    /// Delivers what a commit has just written, in a task of its own: a dropped acknowledgement must not
+    /// delay it. Failures are left to the reconciler.
+    pub(super) async fn deliver_fresh(
+        self: &Arc<Self>,
+        partition: &str,
+        lock: &str,
+        messages: Vec<OutboxMessage>,
+    ) {
+        if messages.is_empty() {
+            return;
+        }
         let messages = messages.into_iter().enumerate().map(|(i, message)| Outbox {
             id: format!("o:{lock}:{i}"),
             partition: partition.to_owned(),
             message,
         });
-        self.deliver(partition, messages.collect()).await;
+        let messages: Vec<Outbox> = messages.collect();
+        let (arrived, delivered) = tokio::sync::oneshot::channel();
+        let (this, partition) = (Arc::clone(self), partition.to_owned());
+        tokio::spawn(async move {
+            let ids = this.deliver(&partition, &messages).await;
+            let _ = arrived.send(());
+            this.settle(&partition, &ids).await;
+        });
+        let _ = tokio::time::timeout(DELIVERY_WAIT, delivered).await;
     }
 
-    /// Delivers messages of one sender and deletes those that arrived from its outbox.
-    async fn deliver(&self, partition: &str, messages: Vec<Outbox>) {
-        // One request per receiver and message, all at once; order per receiver is the order of the ids.
+    /// Delivers messages of one sender, all receivers at once, each in the order of its messages; answers
+    /// the ids of those that arrived.
+    async fn deliver<'a>(&self, partition: &str, messages: &'a [Outbox]) -> Vec<&'a str> {
         let mut by_receiver: BTreeMap<&str, Vec<&Outbox>> = BTreeMap::new();
-        for message in &messages {
+        for message in messages {
             by_receiver.entry(&message.message.to).or_default().push(message);
         }
         let deliveries = by_receiver.into_values().map(|messages| async move {
@@ -42,21 +63,26 @@ impl Inner {
                 match self.deliver_one(&message.message.to, &message.id, &message.message.message).await {
                     Ok(()) => delivered.push(message.id.as_str()),
                     Err(error) => {
-                        tracing::warn!(from = partition, to = message.message.to, %error, "delivery left to the reconciler");
+                        let to = &message.message.to;
+                        tracing::warn!(from = partition, to, %error, "delivery left to the reconciler");
                         break;
                     }
                 }
             }
             delivered
         });
-        let delivered: Vec<&str> = join_all(deliveries).await.into_iter().flatten().collect();
-        if delivered.is_empty() {
+        join_all(deliveries).await.into_iter().flatten().collect()
+    }
+
+    /// Deletes delivered messages from the outbox. What stays is delivered again, and recognised.
+    async fn settle(&self, partition: &str, ids: &[&str]) {
+        if ids.is_empty() {
             return;
         }
         let settled: Result<serde_json::Value, _> =
-            self.procedure("settleOutbox", partition, &json!({ "ids": delivered })).await;
+            self.procedure("settleOutbox", partition, &json!({ "ids": ids })).await;
         if let Err(error) = settled {
-            tracing::warn!(from = partition, %error, "delivered messages stay in the outbox; they will be recognised");
+            tracing::warn!(from = partition, %error, "delivered messages stay in the outbox for now");
         }
     }
 
@@ -93,7 +119,8 @@ impl Inner {
         for (partition, mut messages) in by_sender {
             tracing::info!(from = partition, count = messages.len(), "delivering what was left in an outbox");
             messages.sort_by_key(|message| place(&message.id));
-            self.deliver(&partition, messages).await;
+            let ids = self.deliver(&partition, &messages).await;
+            self.settle(&partition, &ids).await;
         }
         Ok(())
     }

@@ -241,14 +241,7 @@ impl Inner {
         if !argument.work.is_empty() {
             self.work.now();
         }
-        if !argument.outbox.is_empty() {
-            // In a task of its own, so that a dropped acknowledgement does not delay delivery.
-            let this = Arc::clone(self);
-            let delivery = tokio::spawn(async move {
-                this.deliver_fresh(&token.partition, &token.lock, argument.outbox).await;
-            });
-            let _ = delivery.await;
-        }
+        self.deliver_fresh(&token.partition, &token.lock, argument.outbox).await;
         Ok(())
     }
 

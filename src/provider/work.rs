@@ -171,9 +171,7 @@ impl Inner {
         if let Some(session) = &token.session {
             self.touch_session(session).await;
         }
-        if !outbox.is_empty() {
-            self.deliver_fresh(&token.partition, &token.lock, outbox).await;
-        }
+        self.deliver_fresh(&token.partition, &token.lock, outbox).await;
         Ok(())
     }
 

@@ -1,0 +1,11 @@
+//! One binary for all integration tests of the provider. Each test has a container of its own, on an emulator
+//! in this process or, with `COSMOS_ENDPOINT` and `COSMOS_KEY` set (or in `.env`), on that account.
+
+mod support;
+
+mod bad_input;
+mod delivery;
+mod queues;
+mod start_up;
+mod validation;
+mod workflows;

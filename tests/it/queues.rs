@@ -1,0 +1,218 @@
+//! Queues beyond the common case: order across instances, backlogs, long messages, repeated requests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use duroxide::TagFilter;
+use duroxide::providers::{ExecutionMetadata, Provider, WorkItem};
+use duroxide_cosmos::CosmosDBProvider;
+
+use crate::support::faulty::{Fate, Faulty};
+use crate::support::{self, Container};
+
+const LOCK: Duration = Duration::from_secs(30);
+
+fn event(instance: &str, data: impl Into<String>) -> WorkItem {
+    WorkItem::ExternalRaised { instance: instance.into(), name: "e".into(), data: data.into() }
+}
+
+fn start(instance: &str) -> WorkItem {
+    WorkItem::StartOrchestration {
+        instance: instance.into(),
+        orchestration: "o".into(),
+        input: String::new(),
+        version: Some("1.0.0".into()),
+        parent_instance: None,
+        parent_id: None,
+        parent_execution_id: None,
+        execution_id: 1,
+    }
+}
+
+fn activity(instance: &str, id: u64) -> WorkItem {
+    WorkItem::ActivityExecute {
+        instance: instance.into(),
+        execution_id: 1,
+        id,
+        name: "a".into(),
+        input: String::new(),
+        session_id: None,
+        tag: None,
+    }
+}
+
+async fn turn(provider: &CosmosDBProvider) -> (Vec<WorkItem>, String) {
+    let fetched = provider.fetch_orchestration_item(LOCK, Duration::ZERO, None).await.expect("no error");
+    let (item, token, _) = fetched.expect("a turn");
+    assert_eq!(item.history_error, None);
+    (item.messages, token)
+}
+
+async fn commit(provider: &CosmosDBProvider, token: &str, work: Vec<WorkItem>, messages: Vec<WorkItem>) {
+    let metadata = ExecutionMetadata {
+        orchestration_name: Some("o".into()),
+        orchestration_version: Some("1.0.0".into()),
+        ..Default::default()
+    };
+    provider
+        .ack_orchestration_item(token, 1, Vec::new(), work, messages, metadata, Vec::new())
+        .await
+        .expect("acknowledged");
+}
+
+fn data(messages: &[WorkItem]) -> Vec<String> {
+    let data = messages.iter().filter_map(|item| match item {
+        WorkItem::ExternalRaised { data, .. } => Some(data.clone()),
+        _ => None,
+    });
+    data.collect()
+}
+
+/// What is enqueued one after the other is fetched in that order, also within one millisecond, in whichever
+/// partitions it lies.
+#[tokio::test]
+async fn the_worker_queue_is_first_in_first_out_across_instances() {
+    let (provider, container) = support::provider().await;
+    for id in 1..=20 {
+        provider.enqueue_for_worker(activity(&format!("i{}", id % 7), id)).await.expect("queued");
+    }
+    for expected in 1..=20 {
+        let fetched = provider.fetch_work_item(LOCK, Duration::ZERO, None, &TagFilter::DefaultOnly).await;
+        let Some((WorkItem::ActivityExecute { id, .. }, token, attempts)) = fetched.expect("no error") else {
+            panic!("item {expected} is not there");
+        };
+        assert_eq!((id, attempts), (expected, 1));
+        provider.ack_work_item(&token, None).await.expect("acknowledged");
+    }
+    container.delete().await;
+}
+
+/// More messages than a head holds, and longer ones: all arrive, in order, each once.
+#[tokio::test]
+async fn a_backlog_keeps_its_order() {
+    let (provider, container) = support::provider().await;
+    provider.enqueue_for_orchestrator(start("b"), None).await.expect("queued");
+    let mut sent = Vec::new();
+    for i in 0..60 {
+        // Some long, so that head and documents of their own alternate.
+        let text = if i % 5 == 0 { format!("{i}:{}", "x".repeat(5000)) } else { i.to_string() };
+        provider.enqueue_for_orchestrator(event("b", text.clone()), None).await.expect("queued");
+        sent.push(text);
+    }
+    assert!(!container.documents("b", "c.type = 'message'").await.is_empty(), "the case under test");
+    let (messages, token) = turn(&provider).await;
+    assert_eq!(data(&messages), sent);
+    // Given back, they keep their order; what comes later comes last.
+    provider.abandon_orchestration_item(&token, None, false).await.expect("abandoned");
+    provider.enqueue_for_orchestrator(event("b", "last"), None).await.expect("queued");
+    let (messages, token) = turn(&provider).await;
+    sent.push("last".into());
+    assert_eq!(data(&messages), sent);
+    commit(&provider, &token, Vec::new(), Vec::new()).await;
+    assert_eq!(container.documents("b", "c.type = 'message'").await.len(), 0);
+    let rest = provider.fetch_orchestration_item(LOCK, Duration::ZERO, None).await.expect("no error");
+    assert!(rest.is_none(), "nothing is left");
+    container.delete().await;
+}
+
+/// A backlog larger than one turn takes comes in several turns, in order.
+#[tokio::test]
+async fn a_large_backlog_comes_in_batches() {
+    let (provider, container) = support::provider().await;
+    provider.enqueue_for_orchestrator(start("large"), None).await.expect("queued");
+    let (_, token) = turn(&provider).await;
+    let messages = (0..400).map(|i| event("large", i.to_string())).collect();
+    commit(&provider, &token, Vec::new(), messages).await;
+    let mut received = Vec::new();
+    let mut turns = 0;
+    while let Some((item, token, _)) =
+        provider.fetch_orchestration_item(LOCK, Duration::ZERO, None).await.expect("no error")
+    {
+        turns += 1;
+        received.extend(data(&item.messages));
+        commit(&provider, &token, Vec::new(), Vec::new()).await;
+    }
+    assert_eq!(received, (0..400).map(|i| i.to_string()).collect::<Vec<_>>());
+    assert!(turns > 1, "the case under test");
+    container.delete().await;
+}
+
+/// A turn that schedules far more than the 100 operations of a transactional batch is still one commit.
+#[tokio::test]
+async fn a_wide_fan_out_is_one_commit() {
+    let (provider, container) = support::provider().await;
+    provider.enqueue_for_orchestrator(start("wide"), None).await.expect("queued");
+    let (_, token) = turn(&provider).await;
+    commit(&provider, &token, (1..=300).map(|id| activity("wide", id)).collect(), Vec::new()).await;
+    assert_eq!(provider.stats()["ackTurn"].requests, 1);
+    assert_eq!(container.documents("wide", "c.type = 'work'").await.len(), 300);
+    container.delete().await;
+}
+
+/// Every changing procedure, once with its answer lost: the provider repeats it, and it counts once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_is_no_second_effect() {
+    let config = support::config();
+    let container = Container::of(&config);
+    let mut lost: BTreeMap<String, bool> = BTreeMap::new();
+    let provider = Faulty::provider(&config, move |what| {
+        let procedures =
+            ["enqueueMessages", "lockTurn", "ackTurn", "lockWork", "ackWork", "renewTurn", "renewWork"];
+        if procedures.contains(&what) && !lost.contains_key(what) {
+            lost.insert(what.to_owned(), true);
+            return Fate::AnswerLost;
+        }
+        Fate::Pass
+    })
+    .await;
+    provider.enqueue_for_orchestrator(start("once"), None).await.expect("queued");
+    let (messages, token) = turn(&provider).await;
+    assert_eq!(messages.len(), 1, "enqueued once");
+    provider.renew_orchestration_item_lock(&token, LOCK).await.expect("renewed");
+    commit(&provider, &token, vec![activity("once", 2)], Vec::new()).await;
+    let fetched = provider.fetch_work_item(LOCK, Duration::ZERO, None, &TagFilter::DefaultOnly).await;
+    let (_, token, attempts) = fetched.expect("no error").expect("an activity");
+    assert_eq!(attempts, 1, "locked once");
+    provider.renew_work_item_lock(&token, LOCK).await.expect("renewed");
+    let completion =
+        WorkItem::ActivityCompleted { instance: "once".into(), execution_id: 1, id: 2, result: "r".into() };
+    provider.ack_work_item(&token, Some(completion)).await.expect("acknowledged");
+    let (messages, _) = turn(&provider).await;
+    assert_eq!(messages.len(), 1, "completed once");
+    assert_eq!(container.documents("once", "c.type = 'work'").await.len(), 0);
+    container.delete().await;
+}
+
+/// A dispatcher that goes away while its fetch is under way (a runtime shutting down) strands no lock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_fetch_gives_its_lock_back() {
+    let config = support::config();
+    let container = Container::of(&config);
+    let (locking, mut locks) = tokio::sync::mpsc::unbounded_channel();
+    let provider = Faulty::provider(&config, move |what| {
+        if what == "lockTurn" || what == "abandonTurn" {
+            let _ = locking.send(what.to_owned());
+        }
+        Fate::Pass
+    })
+    .await;
+    provider.enqueue_for_orchestrator(start("d"), None).await.expect("queued");
+    let fetch = {
+        let provider = Arc::clone(&provider);
+        tokio::spawn(async move { provider.fetch_orchestration_item(LOCK, Duration::ZERO, None).await })
+    };
+    assert_eq!(locks.recv().await.as_deref(), Some("lockTurn"));
+    fetch.abort();
+    if fetch.await.is_ok() {
+        // The fetch was faster than the abort; nothing to see this time.
+        container.delete().await;
+        return;
+    }
+    assert_eq!(locks.recv().await.as_deref(), Some("abandonTurn"));
+    let fetched =
+        provider.fetch_orchestration_item(LOCK, Duration::from_secs(5), None).await.expect("no error");
+    let (_, _, attempts) = fetched.expect("free again");
+    assert_eq!(attempts, 1, "the stranded attempt does not count");
+    container.delete().await;
+}

@@ -1,0 +1,86 @@
+//! Where the tests run, and what they need beside the provider.
+
+pub mod faulty;
+pub mod rest;
+
+use std::sync::{Arc, OnceLock};
+
+use cosmos_emulator::Emulator;
+use duroxide_cosmos::{CosmosDBProvider, CosmosDBProviderConfig};
+
+pub use rest::Container;
+
+/// The account under test.
+#[derive(Debug, Clone)]
+pub struct Account {
+    pub endpoint: String,
+    pub key: String,
+    pub database: String,
+}
+
+/// The account of the environment, else an emulator that lives as long as the test process.
+pub fn account() -> &'static Account {
+    static ACCOUNT: OnceLock<Account> = OnceLock::new();
+    ACCOUNT.get_or_init(|| {
+        dotenvy::dotenv().ok();
+        match std::env::var("COSMOS_ENDPOINT") {
+            Ok(endpoint) => Account {
+                endpoint,
+                key: std::env::var("COSMOS_KEY").expect("COSMOS_ENDPOINT is set, so COSMOS_KEY must be"),
+                database: std::env::var("COSMOS_DATABASE").unwrap_or_else(|_| "duroxide-test".into()),
+            },
+            Err(_) => {
+                let emulator = emulator();
+                Account {
+                    endpoint: emulator.endpoint().to_owned(),
+                    key: emulator.key().to_owned(),
+                    database: "duroxide-test".into(),
+                }
+            }
+        }
+    })
+}
+
+/// The emulator of this process, served from a runtime of its own: each test has another one, and they end.
+fn emulator() -> &'static Emulator {
+    static EMULATOR: OnceLock<Emulator> = OnceLock::new();
+    EMULATOR.get_or_init(|| {
+        let partitions = std::env::var("EMULATOR_PARTITIONS")
+            .map_or(1, |text| text.parse().expect("a number of partitions"));
+        let (ready, started) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let emulator = Emulator::builder().partitions(partitions).start().await.expect("an emulator");
+                ready.send(emulator).expect("the test waits");
+                std::future::pending::<()>().await;
+            });
+        });
+        started.recv().expect("the emulator starts")
+    })
+}
+
+/// A name no other test has.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}", uuid::Uuid::new_v4().simple())
+}
+
+/// Settings for a fresh container of the account under test.
+pub fn config() -> CosmosDBProviderConfig {
+    let account = account();
+    let mut config = CosmosDBProviderConfig::default();
+    config.endpoint = account.endpoint.clone();
+    config.key = account.key.clone();
+    config.database = account.database.clone();
+    config.container = unique("it");
+    config
+}
+
+/// A provider on a fresh container, and the container for a look behind its back.
+pub async fn provider() -> (Arc<CosmosDBProvider>, Container) {
+    let config = config();
+    let container = Container::of(&config);
+    let provider = CosmosDBProvider::new_with_config(config).await.expect("a provider");
+    (Arc::new(provider), container)
+}
