@@ -111,8 +111,8 @@ async fn chain(ctx: OrchestrationContext, name: String) -> Result<String, String
 
 /// Many activities at once, then their sum.
 async fn fan_out(ctx: OrchestrationContext, numbers: Vec<u64>) -> Result<u64, String> {
-    let squares = numbers.iter().map(|number| ctx.schedule_activity_typed("square", number)).collect();
-    ctx.join(squares).await.into_iter().sum()
+    let squares = numbers.iter().map(|number| ctx.schedule_activity_typed::<u64, u64>("square", number));
+    ctx.join(squares.collect()).await.into_iter().sum()
 }
 
 /// Waits without holding a thread; the timer survives restarts.
