@@ -2,8 +2,9 @@
  * enqueueWork: puts an activity into the worker queue.
  *
  * Argument: { instanceId, slot, after, work: NewWork }
+ *           a repeated call carries the same nonce in `work`
  * Result:   { status: "queued", now, stamp, readyAt }
- * Reads:    nothing
+ * Reads:    w:<execution>:<activity> where that id is taken
  * Writes:   w:<execution>:<activity>, or a numbered copy where that id is taken
  * Uses:     store, head, work
  *

@@ -111,12 +111,15 @@ interface Work extends Stored {
   session?: string;
   attempts: number;
   lock?: { id: string; until: number };
+  nonce?: string;
   /** The work item as JSON text; never parsed here. */
   item: string;
 }
 
 interface NewWork {
   id: string;
+  /** Of the call that enqueues it by itself: a repeated call carries the same one. */
+  nonce?: string;
   item: string;
   tag?: string;
   session?: string;

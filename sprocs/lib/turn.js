@@ -54,39 +54,40 @@ async function visibleMessages(head, now) {
     "SELECT TOP " + (BacklogBatch + 1) + " c.stamp, c.visibleAt, c.kind, c.item FROM c" +
       " WHERE c.type = 'message' AND c.visibleAt <= @now ORDER BY c.stamp",
     [{ name: "@now", value: now }],
-    () => false
+    (rows) => charsOf(rows) > BacklogBatchChars
   );
-  let restReadyAt = await nextVisible(head, backlog.length, now);
-  /** @type {BatchMessage[]} */
-  const taken = [];
-  let chars = 0;
-  for (const message of backlog) {
-    chars += message.item.length;
-    if (taken.length === BacklogBatch || (taken.length > 0 && chars > BacklogBatchChars)) {
-      restReadyAt = message.visibleAt;
-      break;
-    }
-    taken.push(storedMessage(head, message));
+  let taken = backlog.slice(0, BacklogBatch);
+  while (taken.length > 1 && charsOf(taken) > BacklogBatchChars) {
+    taken = taken.slice(0, -1);
   }
-  const all = inline.concat(taken).sort((a, b) => a.stamp - b.stamp);
+  const complete = taken.length === backlog.length && charsOf(taken) <= BacklogBatchChars;
+  const stored = taken.map((message) => storedMessage(head, message));
+  const all = inline.concat(stored).sort((a, b) => a.stamp - b.stamp);
+  if (stored.length === head.backlog.count) {
+    return { messages: all, restReadyAt: undefined };
+  }
+  if (complete) {
+    return { messages: all, restReadyAt: await nextVisible(now) };
+  }
   // An inline message behind a cut backlog must wait for what is left before it.
-  const cut = restReadyAt !== undefined && restReadyAt <= now;
-  const end = cut ? all.indexOf(taken[taken.length - 1]) + 1 : all.length;
-  return { messages: all.slice(0, end), restReadyAt: restReadyAt };
+  return { messages: all.slice(0, all.indexOf(stored[stored.length - 1]) + 1), restReadyAt: now };
+}
+
+/**
+ * @param {{item: string}[]} messages
+ * @returns {number}
+ */
+function charsOf(messages) {
+  return messages.reduce((sum, message) => sum + message.item.length, 0);
 }
 
 /**
  * When the earliest backlog message that is not visible yet becomes so.
  *
- * @param {Head} head
- * @param {number} visible how many are visible now
  * @param {number} now
  * @returns {Promise<number | undefined>}
  */
-async function nextVisible(head, visible, now) {
-  if (visible >= head.backlog.count) {
-    return undefined;
-  }
+async function nextVisible(now) {
   const later = await select(
     "SELECT TOP 1 VALUE c.visibleAt FROM c WHERE c.type = 'message' AND c.visibleAt > @now ORDER BY c.visibleAt",
     [{ name: "@now", value: now }],

@@ -24,6 +24,7 @@ async function createWork(instanceId, slot, items, stampOf) {
         tag: item.tag,
         session: item.session,
         attempts: 0,
+        nonce: item.nonce,
         item: item.item
       });
       if (created) {
@@ -54,7 +55,7 @@ function copyId(id, copy) {
 
 /**
  * @param {any} document
- * @returns {Promise<boolean>}
+ * @returns {Promise<boolean>} whether it is there now, be it from an earlier call with the same nonce
  */
 async function createIfAbsent(document) {
   try {
@@ -62,7 +63,8 @@ async function createIfAbsent(document) {
     return true;
   } catch (error) {
     if (/** @type {any} */ (error).number === ErrorCodes.Conflict) {
-      return false;
+      const found = await read(document.id);
+      return document.nonce !== undefined && found !== null && found.nonce === document.nonce;
     }
     throw error;
   }

@@ -36,6 +36,8 @@ pub(crate) struct OutboxMessage {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct NewWork {
     pub(crate) id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nonce: Option<String>,
     /// The work item as JSON text.
     pub(crate) item: String,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -52,6 +52,7 @@ pub(crate) fn work<'a>(operation: &str, item: &'a WorkItem) -> Result<(&'a str, 
     };
     let work = NewWork {
         id: work_id(*execution_id, *id),
+        nonce: None,
         item: json(operation, item)?,
         tag: tag.clone(),
         session: session_id.clone(),

@@ -19,7 +19,8 @@ type Fetched = (WorkItem, String, u32);
 impl Inner {
     pub(crate) async fn enqueue_work(&self, item: &WorkItem) -> Result<(), ProviderError> {
         let operation = "enqueue_for_worker";
-        let (instance, work) = items::work(operation, item)?;
+        let (instance, mut work) = items::work(operation, item)?;
+        work.nonce = Some(unique());
         let partition = keys::instance_partition(operation, instance)?;
         let argument = json!({
             "instanceId": partition,

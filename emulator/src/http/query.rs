@@ -129,8 +129,8 @@ fn target(container: &Container, request: &Request) -> Result<Option<Target>, Se
         if components.len() < definition.paths().len() && definition.is_hierarchical() {
             let prefix = definition.epk(&components).to_string();
             // Every full key of the prefix begins with its hash.
-            let max = Epk::parse(&format!("{prefix}FF"))?;
-            return Ok(Some(Target::Part(Scope::Range { min: Epk::parse(&prefix)?, max })));
+            let (min, max) = (parse_epk(&prefix)?, parse_epk(&format!("{prefix}FF"))?);
+            return Ok(Some(Target::Part(Scope::Range { min, max })));
         }
         return Ok(Some(Target::Partition(Scope::Partition(definition.key(&components)?))));
     }
@@ -162,7 +162,11 @@ fn target(container: &Container, request: &Request) -> Result<Option<Target>, Se
 }
 
 fn bound(request: &Request, name: &'static str) -> Result<Option<Epk>, ServiceError> {
-    request.header(name).map(|text| Epk::parse(text.trim())).transpose()
+    request.header(name).map(|text| parse_epk(text.trim())).transpose()
+}
+
+fn parse_epk(text: &str) -> Result<Epk, ServiceError> {
+    Epk::parse(text).ok_or_else(|| ServiceError::bad_request("One of the input values is invalid."))
 }
 
 /// The service takes bounds only with the key type of ranges.

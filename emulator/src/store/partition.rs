@@ -85,7 +85,7 @@ const V1_HASHES: u64 = 1 << 32;
 /// Splits the hash space into `count` physical partitions of equal size.
 ///
 /// # Errors
-/// Never for the boundaries made here; the parser's signature allows it.
+/// Never for the boundaries made here.
 pub(crate) fn split_evenly(count: u32, version: Version) -> Result<Vec<PhysicalRange>, ServiceError> {
     let boundary = |index: u32| match index {
         0 => MIN_EPK.to_owned(),
@@ -97,11 +97,10 @@ pub(crate) fn split_evenly(count: u32, version: Version) -> Result<Vec<PhysicalR
             Version::V1 => encode_number((V1_HASHES / u64::from(count) * u64::from(index)) as f64),
         },
     };
-    (0..count)
-        .map(|id| {
-            Ok(PhysicalRange { id, min: Epk::parse(&boundary(id))?, max: Epk::parse(&boundary(id + 1))?, lsn: 0 })
-        })
-        .collect()
+    let parse = |index| {
+        Epk::parse(&boundary(index)).ok_or_else(|| ServiceError::new(500, 0, "a partition boundary is not hexadecimal"))
+    };
+    (0..count).map(|id| Ok(PhysicalRange { id, min: parse(id)?, max: parse(id + 1)?, lsn: 0 })).collect()
 }
 
 /// The order-preserving number encoding that version 1 keys begin with, in hex.

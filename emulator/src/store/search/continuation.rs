@@ -68,7 +68,7 @@ impl Continuation {
         let position = match (token.o, token.k) {
             (Some(offset), None) => Some(Position::Offset(offset)),
             (None, Some((epk, key, id, rows))) => {
-                let epk = Epk::parse(&epk).map_err(|_| invalid())?;
+                let epk = Epk::parse(&epk).ok_or_else(invalid)?;
                 Some(Position::At { key: (PartitionKey::from_parts(epk, key), id.into()), rows })
             }
             (None, None) => None,
