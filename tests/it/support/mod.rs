@@ -24,12 +24,12 @@ pub fn account() -> &'static Account {
     ACCOUNT.get_or_init(|| {
         dotenvy::dotenv().ok();
         match std::env::var("COSMOS_ENDPOINT") {
-            Ok(endpoint) => Account {
+            Ok(endpoint) if !endpoint.is_empty() => Account {
                 endpoint,
                 key: std::env::var("COSMOS_KEY").expect("COSMOS_ENDPOINT is set, so COSMOS_KEY must be"),
                 database: std::env::var("COSMOS_DATABASE").unwrap_or_else(|_| "duroxide-test".into()),
             },
-            Err(_) => {
+            _ => {
                 let emulator = emulator();
                 Account {
                     endpoint: emulator.endpoint().to_owned(),
