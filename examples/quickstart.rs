@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use duroxide::providers::Provider;
 use duroxide::runtime::Runtime;
 use duroxide::runtime::registry::ActivityRegistry;
 use duroxide::{ActivityContext, Client, OrchestrationContext, OrchestrationRegistry, OrchestrationStatus};
@@ -36,8 +37,8 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let provider = connect().await?;
-    let store = Arc::new(provider.clone());
-    let runtime = Runtime::start_with_store(store.clone(), activities(), orchestrations()).await;
+    let store: Arc<dyn Provider> = Arc::new(provider.clone());
+    let runtime = Runtime::start_with_store(Arc::clone(&store), activities(), orchestrations()).await;
 
     let outcome = tour(&Client::new(store)).await;
 
