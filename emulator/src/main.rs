@@ -1,2 +1,92 @@
 //! The `cosmos-emulator` program.
-fn main() {}
+
+use std::io::Write;
+use std::net::IpAddr;
+#[cfg(feature = "persist")]
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use cosmos_emulator::{Emulator, WELL_KNOWN_KEY};
+
+/// Azure Cosmos DB for NoSQL emulator that runs stored procedures.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// TCP port; 0 takes a free one.
+    #[arg(long, default_value_t = 8081)]
+    port: u16,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// Directory to keep data in; without it data is lost at the end.
+    #[cfg(feature = "persist")]
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Account key as base64 text; the well-known emulator key by default.
+    #[arg(long)]
+    key: Option<String>,
+    /// Physical partitions of a new container.
+    #[arg(long, default_value_t = 1)]
+    partitions: u32,
+}
+
+/// Exit code when the emulator cannot start; wrong arguments give clap's 2.
+const CANNOT_START: u8 = 1;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    // Standard output carries the ready line alone.
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            let _ = writeln!(std::io::stderr(), "cosmos-emulator: {message}");
+            ExitCode::from(CANNOT_START)
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), String> {
+    let mut builder =
+        Emulator::builder().address(arguments.host).port(arguments.port).partitions(arguments.partitions);
+    if let Some(key) = &arguments.key {
+        builder = builder.key(key);
+    }
+    #[cfg(feature = "persist")]
+    if let Some(path) = arguments.data_dir {
+        builder = builder.data_dir(path);
+    }
+    // Before the ready line: whoever reads it may stop the program at once.
+    let stop = stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let emulator = builder.start().await.map_err(|error| error.to_string())?;
+    let key = if emulator.key() == WELL_KNOWN_KEY { WELL_KNOWN_KEY } else { "(as given)" };
+    let mut stdout = std::io::stdout();
+    let _ = writeln!(stdout, "cosmos-emulator ready: endpoint={} key={key}", emulator.endpoint());
+    let _ = stdout.flush();
+    stop.await;
+    emulator.shutdown().await;
+    Ok(())
+}
+
+/// Resolves at Ctrl-C or a request to terminate.
+#[cfg(unix)]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}

@@ -1,6 +1,7 @@
 //! JSON values as Cosmos DB sees them: with `undefined`, doubles only, and objects that keep their order.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,7 +47,14 @@ impl Object {
         self.0.iter().find(|(key, _)| &**key == name).map(|(_, value)| value)
     }
 
+    /// The member `name` to change, if present.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
+        self.0.iter_mut().find(|(key, _)| &**key == name).map(|(_, value)| value)
+    }
+
     /// Sets `name`, in its old place if it was there. `Undefined` removes it.
+    ///
+    /// Looks through all members: collect an iterator to build a large object.
     pub fn insert(&mut self, name: impl Into<Arc<str>>, value: Value) {
         let name = name.into();
         if matches!(value, Value::Undefined) {
@@ -85,11 +93,43 @@ impl Object {
 
 impl FromIterator<(Arc<str>, Value)> for Object {
     fn from_iter<I: IntoIterator<Item = (Arc<str>, Value)>>(members: I) -> Self {
-        let mut object = Self::new();
+        let mut builder = ObjectBuilder::default();
         for (name, value) in members {
-            object.insert(name, value);
+            builder.insert(name, value);
         }
-        object
+        builder.object
+    }
+}
+
+/// Up to this many members a look through them all is cheaper than hashing.
+const SMALL_OBJECT: usize = 32;
+
+/// Builds an object in linear time: a body with 100,000 names must not take minutes.
+#[derive(Default)]
+struct ObjectBuilder {
+    object: Object,
+    /// Where each name is; filled once the object is no longer small.
+    places: HashMap<Arc<str>, usize>,
+}
+
+impl ObjectBuilder {
+    fn insert(&mut self, name: Arc<str>, value: Value) {
+        let members = &mut self.object.0;
+        if members.len() < SMALL_OBJECT || value.is_undefined() {
+            self.places.clear();
+            self.object.insert(name, value);
+            return;
+        }
+        if self.places.is_empty() {
+            self.places = members.iter().enumerate().map(|(at, (key, _))| (Arc::clone(key), at)).collect();
+        }
+        match self.places.get(&name) {
+            Some(&at) => members[at].1 = value,
+            None => {
+                self.places.insert(Arc::clone(&name), members.len());
+                members.push((name, value));
+            }
+        }
     }
 }
 
@@ -335,10 +375,10 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut object = Object::new();
+        let mut builder = ObjectBuilder::default();
         while let Some((name, value)) = map.next_entry::<String, Value>()? {
-            object.insert(name, value);
+            builder.insert(name.into(), value);
         }
-        Ok(object.into())
+        Ok(builder.object.into())
     }
 }

@@ -1,0 +1,188 @@
+//! Configuration and start of an emulator.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+#[cfg(feature = "persist")]
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use tokio::net::TcpListener;
+
+use crate::auth::{MasterKey, WELL_KNOWN_KEY};
+use crate::emulator::Emulator;
+use crate::http::{Server, Service};
+use crate::script::Engine;
+use crate::stats::Recorder;
+use crate::store::{Account, Clock, Isolation, Journal, Shared};
+
+/// Most physical partitions of a container.
+const MAX_PARTITIONS: u32 = 1024;
+
+/// Configures an [`Emulator`].
+///
+/// # Defaults
+/// A random port on the loopback address, the well-known emulator key, data in memory only, one physical
+/// partition for each container, and [`Isolation::Serial`].
+#[derive(Clone)]
+#[must_use]
+pub struct Builder {
+    address: IpAddr,
+    port: u16,
+    key: String,
+    #[cfg(feature = "persist")]
+    data_dir: Option<PathBuf>,
+    partitions: u32,
+    isolation: Isolation,
+}
+
+/// Why an emulator did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address is in use, or cannot be bound for another reason.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The key is empty or not base64.
+    #[error("the key is not valid: it must be base64 text")]
+    Key,
+    /// The number of physical partitions is out of range.
+    #[error("{0} physical partitions are not possible: choose 1 to {MAX_PARTITIONS}")]
+    Partitions(u32),
+    /// The data directory cannot be opened.
+    #[cfg(feature = "persist")]
+    #[error("cannot open the data directory {}: {reason}", path.display())]
+    DataDir {
+        /// The directory asked for.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 0,
+            key: WELL_KNOWN_KEY.to_owned(),
+            #[cfg(feature = "persist")]
+            data_dir: None,
+            partitions: 1,
+            isolation: Isolation::default(),
+        }
+    }
+}
+
+impl Builder {
+    /// The TCP port; 0 takes a free one.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// The address to listen on. Anything but loopback lets others reach the emulator, without TLS.
+    pub fn address(mut self, address: IpAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// The account's key as base64 text.
+    pub fn key(mut self, key: &str) -> Self {
+        key.clone_into(&mut self.key);
+        self
+    }
+
+    /// Keeps all data in this directory, and loads what is there. Created when missing.
+    ///
+    /// A change is on disk before its request is answered.
+    #[cfg(feature = "persist")]
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Physical partitions of each container created from now on, 1 to 1024.
+    pub fn partitions(mut self, count: u32) -> Self {
+        self.partitions = count;
+        self
+    }
+
+    /// How concurrent transactions of a logical partition see each other.
+    pub fn isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = isolation;
+        self
+    }
+
+    /// An emulator for use in this process alone, by [`Emulator::call`]: no socket is opened.
+    ///
+    /// # Errors
+    /// A bad key or number of partitions, or a data directory that cannot be opened.
+    pub fn build(self) -> Result<Emulator, StartError> {
+        Ok(Emulator::new(self.service()?, self.key, None))
+    }
+
+    /// An emulator that listens. Must be called within a Tokio runtime, which serves the connections.
+    ///
+    /// # Errors
+    /// As for [`Self::build`], and when the address cannot be bound.
+    pub async fn start(self) -> Result<Emulator, StartError> {
+        let service = self.service()?;
+        let address = SocketAddr::new(self.address, self.port);
+        let bind = |source| StartError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(bind)?;
+        let mut bound = listener.local_addr().map_err(bind)?;
+        if bound.ip().is_unspecified() {
+            // Clients are told this endpoint, and cannot connect to "any address".
+            bound.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        }
+        let _ = service.endpoint.set(format!("http://{bound}"));
+        let server = Server::start(listener, Arc::clone(&service));
+        Ok(Emulator::new(service, self.key, Some(server)))
+    }
+
+    fn service(&self) -> Result<Arc<Service>, StartError> {
+        let key = MasterKey::parse(&self.key).ok_or(StartError::Key)?;
+        if !(1..=MAX_PARTITIONS).contains(&self.partitions) {
+            return Err(StartError::Partitions(self.partitions));
+        }
+        let account = self.account()?;
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        Ok(Arc::new(Service {
+            account,
+            key,
+            engine: Engine::new(threads),
+            stats: Recorder::default(),
+            endpoint: OnceLock::new(),
+        }))
+    }
+
+    fn shared(&self, journal: Journal) -> Shared {
+        Shared { clock: Clock::default(), isolation: self.isolation, journal, partitions: self.partitions }
+    }
+
+    #[cfg(not(feature = "persist"))]
+    fn account(&self) -> Result<Account, StartError> {
+        Ok(Account::new(self.shared(Journal::default())))
+    }
+
+    #[cfg(feature = "persist")]
+    fn account(&self) -> Result<Account, StartError> {
+        let Some(path) = &self.data_dir else { return Ok(Account::new(self.shared(Journal::default()))) };
+        let failed = |reason: String| StartError::DataDir { path: path.clone(), reason };
+        let (disk, entries) = crate::persist::Disk::open(Path::new(path)).map_err(|error| failed(error.to_string()))?;
+        let account = Account::new(self.shared(Journal::on(disk)));
+        account.load(entries).map_err(failed)?;
+        Ok(account)
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the key.
+        f.debug_struct("Builder").field("address", &self.address).field("port", &self.port).finish_non_exhaustive()
+    }
+}

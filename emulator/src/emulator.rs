@@ -1,0 +1,79 @@
+//! The handle of an emulator.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::builder::Builder;
+use crate::http::{Server, Service, detached};
+use crate::stats::Stats;
+
+/// A Cosmos DB for NoSQL account in this process.
+///
+/// Clones share one account. It stops when the last clone is dropped; [`Self::shutdown`] lets running requests
+/// end first.
+#[derive(Clone)]
+pub struct Emulator {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    service: Arc<Service>,
+    key: String,
+    endpoint: String,
+    server: Option<Server>,
+}
+
+/// The endpoint of an emulator without a socket: requests for it go through [`Emulator::call`].
+const IN_PROCESS: &str = "http://cosmos-emulator.invalid";
+
+impl Emulator {
+    /// Configures a new emulator.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn new(service: Arc<Service>, key: String, server: Option<Server>) -> Self {
+        let endpoint = service.endpoint.get_or_init(|| IN_PROCESS.to_owned()).clone();
+        Self { inner: Arc::new(Inner { service, key, endpoint, server }) }
+    }
+
+    /// Where to reach it, such as `http://127.0.0.1:8081`.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.inner.endpoint
+    }
+
+    /// The account's key, as base64 text.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.inner.key
+    }
+
+    /// Requests and request units so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.inner.service.stats.snapshot()
+    }
+
+    /// Answers a request as if it had come through the socket, authorization included. Needs a Tokio runtime.
+    ///
+    /// The request is carried out even when the returned future is dropped, as in the service.
+    pub async fn call(&self, request: http::Request<Bytes>) -> http::Response<Bytes> {
+        detached(Arc::clone(&self.inner.service), request).await
+    }
+
+    /// Stops listening, and waits up to ten seconds for running requests.
+    pub async fn shutdown(&self) {
+        if let Some(server) = &self.inner.server {
+            server.stop().await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the key.
+        f.debug_struct("Emulator").field("endpoint", &self.inner.endpoint).finish_non_exhaustive()
+    }
+}

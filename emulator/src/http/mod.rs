@@ -1,0 +1,155 @@
+//! The REST interface: from an HTTP request to an operation on the store, and back.
+
+mod account;
+mod batch;
+mod containers;
+mod databases;
+mod documents;
+mod feed;
+mod headers;
+mod offers;
+mod patch;
+mod pkranges;
+mod query;
+mod reply;
+mod request;
+mod route;
+mod server;
+mod sprocs;
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use http::Response;
+
+use crate::auth::{MasterKey, Signed};
+use crate::error::ServiceError;
+use crate::limits::MAX_REQUEST_BYTES;
+use crate::script::Engine;
+use crate::stats::Recorder;
+use crate::store::Account;
+
+use reply::{Failure, Reply};
+use request::Request;
+use route::{Operation, Path};
+
+pub(crate) use server::{Server, detached};
+
+/// The account with everything that serves it.
+pub(crate) struct Service {
+    pub(crate) account: Account,
+    pub(crate) key: MasterKey,
+    pub(crate) engine: Engine,
+    pub(crate) stats: Recorder,
+    /// The address that clients are told.
+    pub(crate) endpoint: OnceLock<String>,
+}
+
+/// What came of a request.
+type Answer = Result<Reply, Failure>;
+
+impl Service {
+    /// Answers a request; errors become answers as well.
+    pub(crate) async fn handle(&self, request: http::Request<Bytes>) -> Response<Bytes> {
+        let started = std::time::Instant::now();
+        let (parts, body) = request.into_parts();
+        let uri = parts.uri.path().to_owned();
+        let request = Request { method: parts.method, headers: parts.headers, body };
+        let activity_id = match request.header(headers::ACTIVITY_ID).map(uuid::Uuid::parse_str) {
+            Some(Ok(id)) => id.to_string(),
+            _ => uuid::Uuid::new_v4().to_string(),
+        };
+        let reply = match self.answer(&uri, &request).await {
+            Ok(reply) => reply,
+            Err(failure) => failure.into_reply(&activity_id, &uri),
+        };
+        let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+        reply.header(headers::REQUEST_DURATION_MS, &format!("{milliseconds:.3}")).into_response(&activity_id)
+    }
+
+    async fn answer(&self, uri: &str, request: &Request) -> Answer {
+        let path = Path::parse(uri)?;
+        self.authorize(&path, request)?;
+        let segments = path.segments();
+        let operation = Operation::resolve(&segments, request);
+        let answer = if request.body.len() > MAX_REQUEST_BYTES {
+            Err(ServiceError::too_large().into())
+        } else {
+            // Boxed: the futures of some operations are large.
+            Box::pin(self.dispatch(operation, request)).await
+        };
+        let units = match &answer {
+            Ok(reply) => reply.units(),
+            Err(failure) => failure.units(),
+        };
+        let procedure = match operation {
+            Operation::ExecuteProcedure(_, id) => Some(id),
+            _ => None,
+        };
+        self.stats.record(operation.name(), procedure, units);
+        answer
+    }
+
+    fn authorize(&self, path: &Path, request: &Request) -> Result<(), ServiceError> {
+        let signed = Signed {
+            verb: request.method.as_str(),
+            resource_type: path.resource_type(),
+            links: path.signed_links(),
+            authorization: request.header(http::header::AUTHORIZATION.as_str()),
+            x_ms_date: request.header(headers::DATE),
+            date: request.header(http::header::DATE.as_str()),
+        };
+        self.key.verify(&signed, self.account.shared().clock.now_ms())
+    }
+
+    async fn dispatch(&self, operation: Operation<'_>, request: &Request) -> Answer {
+        match operation {
+            Operation::ReadAccount => self.read_account(request),
+            Operation::CreateDatabase => self.create_database(request).await,
+            Operation::ListDatabases => self.list_databases(request),
+            Operation::QueryDatabases => self.query_databases(request),
+            Operation::ReadDatabase(id) => self.read_database(id, request),
+            Operation::DeleteDatabase(id) => self.delete_database(id, request).await,
+            Operation::CreateContainer(database) => self.create_container(database, request).await,
+            Operation::ListContainers(database) => self.list_containers(database, request),
+            Operation::QueryContainers(database) => self.query_containers(database, request),
+            Operation::ReadContainer(path) => self.read_container(path, request),
+            Operation::ReplaceContainer(path) => self.replace_container(path, request).await,
+            Operation::DeleteContainer(path) => self.delete_container(path, request).await,
+            Operation::ListRanges(path) => self.list_ranges(path, request),
+            Operation::CreateDocument(path) => self.create_document(path, request).await,
+            Operation::UpsertDocument(path) => self.upsert_document(path, request).await,
+            Operation::Batch(path) => self.batch(path, request).await,
+            Operation::QueryDocuments(path) => self.query_documents(path, request),
+            Operation::ListDocuments(path) => self.list_documents(path, request),
+            Operation::ReadDocument(path, id) => self.read_document(path, id, request),
+            Operation::ReplaceDocument(path, id) => self.replace_document(path, id, request).await,
+            Operation::PatchDocument(path, id) => self.patch_document(path, id, request).await,
+            Operation::DeleteDocument(path, id) => self.delete_document(path, id, request).await,
+            Operation::CreateProcedure(path) => self.create_procedure(path, request).await,
+            Operation::ListProcedures(path) => self.list_procedures(path, request),
+            Operation::QueryProcedures(path) => self.query_procedures(path, request),
+            Operation::ReadProcedure(path, id) => self.read_procedure(path, id, request),
+            Operation::ReplaceProcedure(path, id) => self.replace_procedure(path, id, request).await,
+            Operation::DeleteProcedure(path, id) => self.delete_procedure(path, id, request).await,
+            Operation::ExecuteProcedure(path, id) => self.execute_procedure(path, id, request).await,
+            Operation::ListOffers => self.list_offers(request),
+            Operation::QueryOffers => self.query_offers(request),
+            Operation::ReadOffer(id) => self.read_offer(id),
+            Operation::ChangeFeed(_) => Err(unsupported("the change feed").into()),
+            Operation::QueryPlan(_) => Err(unsupported("query plan requests").into()),
+            Operation::Unsupported(what) => Err(unsupported(what).into()),
+            Operation::Unknown => Err(ServiceError::new(
+                405,
+                0,
+                format!("The requested verb '{}' is not supported for this resource.", request.method),
+            )
+            .into()),
+        }
+    }
+}
+
+/// 501 for what the service has and the emulator has not.
+fn unsupported(what: &str) -> ServiceError {
+    ServiceError::new(501, 0, format!("The emulator does not support {what} yet."))
+}

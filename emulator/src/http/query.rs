@@ -1,0 +1,298 @@
+//! Queries and the plain feed over documents, and what the gateway refuses to serve.
+
+use std::sync::Arc;
+
+use crate::charge;
+use crate::epk::{self, Epk};
+use crate::error::ServiceError;
+use crate::query::{Context, Query, Shape, Test};
+use crate::store::{Container, Continuation, Found, LogPosition, PartitionKeyDefinition, PhysicalRange, Scope, Search, Source};
+use crate::value::{Object, Value};
+
+use super::feed::QueryBody;
+use super::headers;
+use super::reply::{Failure, Reply};
+use super::request::Request;
+use super::route::ContainerPath;
+use super::{Answer, Service};
+
+/// Where a query or feed runs.
+enum Target {
+    /// One logical partition.
+    Partition(Scope),
+    /// What a hierarchical key's prefix covers, or a part of one physical partition that the client named.
+    Part(Scope),
+    /// All physical partitions, one after another.
+    Walk,
+}
+
+/// One page to find.
+struct PageRequest<'a> {
+    container: &'a Arc<Container>,
+    target: Target,
+    request: &'a Request,
+    /// What the continuation belongs to.
+    identity: &'a str,
+}
+
+impl Service {
+    pub(super) fn list_documents(&self, path: ContainerPath<'_>, request: &Request) -> Answer {
+        let container = self.owner(path)?;
+        let target = match target(&container, request)? {
+            Some(target) => target,
+            None => Target::Walk,
+        };
+        self.page(&PageRequest { container: &container, target, request, identity: "" }, |search| search.feed())
+    }
+
+    pub(super) fn query_documents(&self, path: ContainerPath<'_>, request: &Request) -> Answer {
+        let container = self.owner(path)?;
+        let body = QueryBody::parse(request)?;
+        let identity = body.identity();
+        let query = Query::parse(&body.text)?;
+        let context = self.query_context(body.parameters);
+        let definition = &container.meta().definition;
+        check_order(&query, &container)?;
+        let target = match target(&container, request)? {
+            Some(target) => target,
+            None => match filtered_partition(&query, &context, &definition.partition_key)? {
+                Some(scope) => Target::Partition(scope),
+                None => Target::Walk,
+            },
+        };
+        check_servable(&target, query.shape(), request).map_err(|failure| failure.details(info(&body.text)))?;
+        self.page(&PageRequest { container: &container, target, request, identity: &identity }, |search| {
+            search.query(&query, &context)
+        })
+    }
+
+    fn page(
+        &self,
+        page: &PageRequest<'_>,
+        find: impl Fn(&Search<'_>) -> Result<Found, ServiceError>,
+    ) -> Answer {
+        let container = page.container;
+        let start = match page.request.continuation() {
+            Some(token) => Continuation::decode(token, page.identity)?,
+            None => Continuation { range: None, position: None },
+        };
+        let ranges = container.ranges();
+        let mut walk = None;
+        let (scope, position) = match &page.target {
+            Target::Partition(scope) | Target::Part(scope) => (scope.clone(), log_position(&ranges, scope)),
+            Target::Walk => {
+                let at = ranges
+                    .iter()
+                    .position(|range| start.range.is_none_or(|id| range.id == id))
+                    .ok_or_else(|| ServiceError::new(410, 1002, "The partition key range of the continuation is gone."))?;
+                let range = &ranges[at];
+                walk = Some((range.id, ranges.get(at + 1).map(|next| next.id)));
+                let scope = Scope::Range { min: range.min.clone(), max: range.max.clone() };
+                (scope, LogPosition { range: range.id, lsn: range.lsn })
+            }
+        };
+        let found = find(&Search {
+            source: Source::Live { container, scope },
+            now: self.account.shared().clock.now_s(),
+            page_rows: page.request.page_rows()?,
+            start: start.position,
+        })
+        .map_err(|error| Failure::from(error).at(position))?;
+        let units = charge::query(found.work);
+        let mut reply = Reply::json(200, feed_body(container, &found))
+            .charge(units)
+            .at(position)
+            .header(headers::ITEM_COUNT, &found.rows.len().to_string())
+            .header(headers::OWNER_FULL_NAME, container.alt_link())
+            .header(headers::OWNER_ID, &container.rid.text());
+        if page.request.flag(headers::POPULATE_QUERY_METRICS) {
+            reply = reply.header(headers::QUERY_METRICS, &metrics(&found));
+        }
+        let next = match (found.next, walk) {
+            (Some(position), walk) => {
+                Some(Continuation { range: walk.map(|(here, _)| here), position: Some(position) })
+            }
+            (None, Some((_, Some(next)))) => Some(Continuation { range: Some(next), position: None }),
+            (None, _) => None,
+        };
+        Ok(match next {
+            Some(next) => reply.header(headers::CONTINUATION, &next.encode(page.identity)),
+            None => reply,
+        })
+    }
+}
+
+/// Where the headers say that a request runs; `None` when they do not.
+fn target(container: &Container, request: &Request) -> Result<Option<Target>, ServiceError> {
+    let definition = &container.meta().definition.partition_key;
+    if let Some(components) = request.partition_key_components()? {
+        if components.len() < definition.paths().len() && definition.is_hierarchical() {
+            let prefix = definition.epk(&components).to_string();
+            // Every full key of the prefix begins with its hash.
+            let (min, max) = (parse_epk(&prefix)?, parse_epk(&format!("{prefix}FF"))?);
+            return Ok(Some(Target::Part(Scope::Range { min, max })));
+        }
+        return Ok(Some(Target::Partition(Scope::Partition(definition.key(&components)?))));
+    }
+    let ranges = container.ranges();
+    let named = match request.header(headers::PARTITION_KEY_RANGE_ID) {
+        None => None,
+        // `<collection rid>,<id>` is an older form.
+        Some(text) => {
+            let id = text.rsplit(',').next().unwrap_or(text).trim();
+            let range = ranges.iter().find(|range| range.id.to_string() == id);
+            Some(range.ok_or_else(|| {
+                ServiceError::new(410, 1002, format!("The requested partition key range '{id}' is gone."))
+            })?)
+        }
+    };
+    let (start, end) = (bound(request, headers::START_EPK)?, bound(request, headers::END_EPK)?);
+    if named.is_none() && start.is_none() && end.is_none() {
+        return Ok(None);
+    }
+    check_key_type(request, start.is_some() || end.is_some())?;
+    let (low, high) = match (named, ranges.first(), ranges.last()) {
+        (Some(range), _, _) => (&range.min, &range.max),
+        (None, Some(first), Some(last)) => (&first.min, &last.max),
+        _ => return Ok(None),
+    };
+    let min = start.map_or_else(|| low.clone(), |start| start.max(low.clone()));
+    let max = end.map_or_else(|| high.clone(), |end| end.min(high.clone()));
+    Ok(Some(Target::Part(Scope::Range { min, max })))
+}
+
+fn bound(request: &Request, name: &'static str) -> Result<Option<Epk>, ServiceError> {
+    request.header(name).map(|text| parse_epk(text.trim())).transpose()
+}
+
+fn parse_epk(text: &str) -> Result<Epk, ServiceError> {
+    Epk::parse(text).ok_or_else(|| ServiceError::bad_request("One of the input values is invalid."))
+}
+
+/// The service takes bounds only with the key type of ranges.
+fn check_key_type(request: &Request, bounds: bool) -> Result<(), ServiceError> {
+    match request.header(headers::READ_KEY_TYPE) {
+        Some(kind) if bounds && kind != "EffectivePartitionKeyRange" => {
+            Err(ServiceError::bad_request("One of the input values is invalid."))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The one partition that the filter of a query leaves, as the gateway works it out.
+fn filtered_partition(
+    query: &Query,
+    context: &Context<'_>,
+    definition: &PartitionKeyDefinition,
+) -> Result<Option<Scope>, ServiceError> {
+    let predicates = query.sargable(context);
+    let mut components = Vec::new();
+    for path in definition.paths() {
+        let value = predicates.iter().find_map(|predicate| match &predicate.test {
+            Test::Eq(value) if predicate.path == *path => Some(value),
+            _ => None,
+        });
+        components.push(match value {
+            Some(Value::Null) => epk::Component::Null,
+            Some(Value::Bool(flag)) => epk::Component::Bool(*flag),
+            Some(Value::Number(number)) => epk::Component::Number(*number),
+            Some(Value::String(text)) => epk::Component::String(text.to_string()),
+            _ => return Ok(None),
+        });
+    }
+    Ok(Some(Scope::Partition(definition.key(&components)?)))
+}
+
+/// What the gateway refuses, because a page of it could not be continued or the partitions' results would have to
+/// be merged. SDKs take the error as the advice to do that themselves.
+fn check_servable(target: &Target, shape: Shape, request: &Request) -> Result<(), Failure> {
+    let refuse = |message: &str| Err(Failure::from(ServiceError::new(400, 1004, message)));
+    match target {
+        Target::Part(_) => Ok(()),
+        Target::Partition(_) if shape.distinct || shape.group_by => refuse(NOT_SERVABLE),
+        Target::Partition(_) if shape.aggregate => {
+            let tolerated = request
+                .header(headers::IS_CONTINUATION_EXPECTED)
+                .is_some_and(|value| value.eq_ignore_ascii_case("false"));
+            if tolerated { Ok(()) } else { refuse(NOT_SERVABLE) }
+        }
+        Target::Partition(_) => Ok(()),
+        Target::Walk if !request.flag(headers::ENABLE_CROSS_PARTITION) => {
+            Err(Failure::from(ServiceError::bad_request(DISABLED)))
+        }
+        Target::Walk => {
+            let merges = shape.top
+                || shape.order_by
+                || shape.aggregate
+                || shape.distinct
+                || shape.offset_limit
+                || shape.group_by
+                || request.flag(headers::PARALLELIZE);
+            if merges { refuse(NOT_SERVABLE) } else { Ok(()) }
+        }
+    }
+}
+
+const DISABLED: &str = "Cross partition query is required but disabled. Please set \
+    x-ms-documentdb-query-enablecrosspartition to true, specify x-ms-documentdb-partitionkey, or revise your query to \
+    avoid this exception.";
+
+const NOT_SERVABLE: &str = "The provided cross partition query can not be directly served by the gateway. This is a \
+    first chance (internal) exception that all newer clients will know how to handle gracefully. This exception is \
+    traced, but unless you see it bubble up as an exception (which only happens on older SDK clients), then you can \
+    safely ignore this message.";
+
+/// ORDER BY needs an index that has the order.
+fn check_order(query: &Query, container: &Container) -> Result<(), ServiceError> {
+    let Some(paths) = query.order_by_paths() else { return Ok(()) };
+    let policy = &container.meta().definition.indexing;
+    match &paths[..] {
+        [] => Ok(()),
+        [(path, _)] if policy.includes(path) => Ok(()),
+        [_] => Err(ServiceError::bad_request(
+            "Message: {\"Errors\":[\"The index path corresponding to the specified order-by item is excluded.\"]}",
+        )),
+        _ if policy.serves_order(&paths) => Ok(()),
+        _ => Err(ServiceError::bad_request(
+            "Message: {\"Errors\":[\"The order by query does not have a corresponding composite index that it can be \
+             served from.\"]}",
+        )),
+    }
+}
+
+/// `additionalErrorInfo`: SDKs only look whether it is there; plans come with query plan requests.
+fn info(text: &str) -> Value {
+    let mut info = Object::new();
+    info.insert("partitionedQueryExecutionInfoVersion", Value::Number(2.0));
+    info.insert("query", text.into());
+    Value::from(Value::from(info).to_json())
+}
+
+fn log_position(ranges: &[PhysicalRange], scope: &Scope) -> LogPosition {
+    let (key, _) = scope.first();
+    ranges
+        .iter()
+        .rev()
+        .find(|range| range.min <= *key.epk())
+        .map_or(LogPosition { range: 0, lsn: 0 }, |range| LogPosition { range: range.id, lsn: range.lsn })
+}
+
+fn feed_body(container: &Container, found: &Found) -> String {
+    format!(
+        "{{\"_rid\":\"{}\",\"Documents\":{},\"_count\":{}}}",
+        container.rid.text(),
+        found.array(),
+        found.rows.len()
+    )
+}
+
+fn metrics(found: &Found) -> String {
+    format!(
+        "totalExecutionTimeInMs=0.00;queryCompileTimeInMs=0.00;retrievedDocumentCount={};retrievedDocumentSize={};\
+         outputDocumentCount={};outputDocumentSize={};writeOutputTimeInMs=0.00;indexUtilizationRatio=1.00",
+        found.work.documents,
+        found.work.bytes_returned,
+        found.rows.len(),
+        found.work.bytes_returned
+    )
+}

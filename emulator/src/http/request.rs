@@ -1,0 +1,129 @@
+//! A request as the handlers see it.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+
+use crate::epk;
+use crate::error::ServiceError;
+use crate::limits::DEFAULT_PAGE_ROWS;
+use crate::store::{PartitionKey, PartitionKeyDefinition};
+use crate::value::Value;
+
+use super::headers;
+
+/// Rows of a page when the client leaves the number to the server (`-1`).
+const SERVER_DECIDES: usize = 1000;
+
+/// A request with its body read.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Request {
+    /// A header's text; one that is not text counts as absent.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Whether a header says `True`.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.header(name).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+    }
+
+    /// Whether a POST on a feed is a query.
+    pub(crate) fn is_query(&self) -> bool {
+        let content_type = self.header(http::header::CONTENT_TYPE.as_str()).unwrap_or_default();
+        self.flag(headers::IS_QUERY) || content_type.trim().to_ascii_lowercase().starts_with("application/query+json")
+    }
+
+    /// The etag of `If-Match`.
+    pub(crate) fn if_match(&self) -> Option<&str> {
+        self.header(http::header::IF_MATCH.as_str()).map(str::trim)
+    }
+
+    /// The etag of `If-None-Match`.
+    pub(crate) fn if_none_match(&self) -> Option<&str> {
+        self.header(http::header::IF_NONE_MATCH.as_str()).map(str::trim)
+    }
+
+    /// Whether a write is answered without the document.
+    pub(crate) fn wants_minimal(&self) -> bool {
+        self.header("prefer").is_some_and(|value| value.to_ascii_lowercase().contains("return=minimal"))
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// 400 when it is not one value.
+    pub(crate) fn json(&self) -> Result<Value, ServiceError> {
+        Value::parse(&self.body).map_err(|error| {
+            ServiceError::bad_request(format!(
+                "Message: {{\"Errors\":[\"The request payload is invalid. Ensure to provide a valid request payload: \
+                 {error}.\"]}}"
+            ))
+        })
+    }
+
+    /// Rows of a page.
+    ///
+    /// # Errors
+    /// 400 for anything but a positive number or -1.
+    pub(crate) fn page_rows(&self) -> Result<usize, ServiceError> {
+        match self.header(headers::MAX_ITEM_COUNT).map(str::trim) {
+            None | Some("") => Ok(DEFAULT_PAGE_ROWS),
+            Some("-1") => Ok(SERVER_DECIDES),
+            Some(text) => text.parse().ok().filter(|count| *count > 0).ok_or_else(|| {
+                ServiceError::bad_request(format!("The value '{text}' specified for max-item-count is not valid."))
+            }),
+        }
+    }
+
+    /// The continuation to go on from.
+    pub(crate) fn continuation(&self) -> Option<&str> {
+        self.header(headers::CONTINUATION).map(str::trim).filter(|token| !token.is_empty())
+    }
+
+    /// RU/s of a new database or container.
+    ///
+    /// # Errors
+    /// 400 when it is no number.
+    pub(crate) fn throughput(&self) -> Result<Option<u64>, ServiceError> {
+        match self.header(headers::OFFER_THROUGHPUT).map(str::trim) {
+            None | Some("") => Ok(None),
+            Some(text) => text
+                .parse()
+                .map(Some)
+                .map_err(|_| ServiceError::bad_request(format!("The offer throughput '{text}' is not a number."))),
+        }
+    }
+
+    /// The partition key that an operation on one partition needs.
+    ///
+    /// # Errors
+    /// 400 when it is missing, malformed or has another number of components than the container has paths.
+    pub(crate) fn partition_key(&self, definition: &PartitionKeyDefinition) -> Result<PartitionKey, ServiceError> {
+        match self.partition_key_components()? {
+            Some(components) => definition.key(&components),
+            None => Err(ServiceError::bad_request("PartitionKey value must be supplied for this operation.")),
+        }
+    }
+
+    /// The components of the partition key header; `None` without one, or with an empty one.
+    ///
+    /// # Errors
+    /// 400 when it is malformed.
+    pub(crate) fn partition_key_components(&self) -> Result<Option<Vec<epk::Component>>, ServiceError> {
+        let Some(value) = self.headers.get(headers::PARTITION_KEY) else { return Ok(None) };
+        // Clients escape what is not ASCII; raw UTF-8 is understood as well.
+        let text = std::str::from_utf8(value.as_bytes()).map_err(|_| {
+            ServiceError::bad_request(format!("The header {} is not valid text.", headers::PARTITION_KEY))
+        })?;
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(epk::parse_header(text)?).filter(|components| !components.is_empty()))
+    }
+}

@@ -1,0 +1,204 @@
+//! What the store may know before it runs a query: conditions an index can serve, order and row limit.
+
+use super::Context;
+use super::ast::{BinaryOp, Expr, ExprKind, Origin, Select};
+use super::error::Result;
+use super::eval::Machine;
+use crate::value::Value;
+
+/// A condition every result document meets. The store may use any of them, or none, to find candidates; the
+/// query still checks its whole WHERE.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Predicate {
+    /// Member names from the root of the document.
+    pub(crate) path: Vec<String>,
+    pub(crate) test: Test,
+}
+
+/// What the value at the path has to be.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Test {
+    /// Equal to this.
+    Eq(Value),
+    /// Equal to one of these.
+    In(Vec<Value>),
+    /// Of the type of the limits, and between them; at least one limit is given.
+    Range { min: Option<Limit>, max: Option<Limit> },
+    /// Anything but absent.
+    Defined,
+}
+
+/// One end of a range.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Limit {
+    pub(crate) value: Value,
+    pub(crate) inclusive: bool,
+}
+
+/// The predicates of WHERE, for a query that goes over the documents themselves.
+pub(super) fn sargable(select: &Select, context: &Context<'_>) -> Vec<Predicate> {
+    let mut predicates = Vec::new();
+    if let (true, Some(filter)) = (is_over_documents(select), &select.filter) {
+        collect(filter, context, &mut predicates);
+    }
+    predicates
+}
+
+/// The paths of ORDER BY with their direction, `true` for descending.
+pub(super) fn order_by_paths(select: &Select) -> Option<Vec<(Vec<String>, bool)>> {
+    if select.order_by.is_empty() || select.is_grouped() || !is_over_documents(select) {
+        return None;
+    }
+    select.order_by.iter().map(|item| Some((document_path(&item.expr)?, item.descending))).collect()
+}
+
+fn is_over_documents(select: &Select) -> bool {
+    let first = select.from.first();
+    first.is_some_and(|first| {
+        matches!(first.origin, Origin::Root(_)) && first.path.is_empty() && !first.iterate
+    })
+}
+
+/// `c.a.b` as `["a", "b"]`; nothing for the document itself.
+fn document_path(expr: &Expr) -> Option<Vec<String>> {
+    match &expr.kind {
+        ExprKind::Member { base, name } => {
+            let mut path = match &base.kind {
+                ExprKind::Name { slot: 0, .. } => Vec::new(),
+                _ => document_path(base)?,
+            };
+            path.push(name.to_string());
+            Some(path)
+        }
+        _ => None,
+    }
+}
+
+/// The value of an expression that is the same for every document.
+fn constant(expr: &Expr, context: &Context<'_>) -> Option<Value> {
+    if !is_constant(expr, context) {
+        return None;
+    }
+    let value: Result<Value> = Machine::new(context).eval(expr);
+    value.ok().filter(|value| !value.is_undefined())
+}
+
+fn is_constant(expr: &Expr, context: &Context<'_>) -> bool {
+    let itself = match &expr.kind {
+        ExprKind::Name { .. } | ExprKind::Udf { .. } | ExprKind::Aggregate { .. } => false,
+        ExprKind::Parameter(name) => context.parameter(name).is_some(),
+        ExprKind::Call { function, .. } => function.is_deterministic(),
+        _ => expr.subquery().is_none(),
+    };
+    let mut all = itself;
+    expr.for_each_child(&mut |child| all = all && is_constant(child, context));
+    all
+}
+
+fn collect(expr: &Expr, context: &Context<'_>, into: &mut Vec<Predicate>) {
+    match &expr.kind {
+        ExprKind::And(operands) => operands.iter().for_each(|operand| collect(operand, context, into)),
+        ExprKind::Binary { op, left, right } => comparison(*op, left, right, context, into),
+        ExprKind::In { operand, list, negated: false } => {
+            let values: Option<Vec<Value>> = list.iter().map(|item| constant(item, context)).collect();
+            if let (Some(path), Some(values)) = (document_path(operand), values) {
+                into.push(Predicate { path, test: Test::In(values) });
+            }
+        }
+        ExprKind::Between { operand, low, high, negated: false } => {
+            if let Some(path) = document_path(operand) {
+                let limit = |expr| constant(expr, context).map(|value| Limit { value, inclusive: true });
+                add_range(path, limit(low), limit(high), into);
+            }
+        }
+        ExprKind::Call { function, args } => call(function.name, args, context, into),
+        // A bare `WHERE c.flag` asks for `true`.
+        ExprKind::Member { .. } => {
+            if let Some(path) = document_path(expr) {
+                into.push(Predicate { path, test: Test::Eq(Value::Bool(true)) });
+            }
+        }
+        _ => {}
+    }
+}
+
+fn call(name: &str, args: &[Expr], context: &Context<'_>, into: &mut Vec<Predicate>) {
+    let Some(path) = args.first().and_then(document_path) else { return };
+    match (name, args) {
+        ("IS_DEFINED", _) => into.push(Predicate { path, test: Test::Defined }),
+        ("IS_NULL", _) => into.push(Predicate { path, test: Test::Eq(Value::Null) }),
+        ("STARTSWITH", [_, prefix]) => {
+            if let Some(Value::String(prefix)) = constant(prefix, context) {
+                let max = after_prefix(&prefix).map(|end| Limit { value: end.into(), inclusive: false });
+                add_range(path, Some(Limit { value: Value::String(prefix), inclusive: true }), max, into);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The least string above all that start with `prefix`, if there is one.
+fn after_prefix(prefix: &str) -> Option<String> {
+    let mut chars: Vec<char> = prefix.chars().collect();
+    while let Some(last) = chars.pop() {
+        // The step over the surrogates is taken by the range, not by arithmetic.
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            chars.push(next);
+            return Some(chars.into_iter().collect());
+        }
+    }
+    None
+}
+
+fn comparison(op: BinaryOp, left: &Expr, right: &Expr, context: &Context<'_>, into: &mut Vec<Predicate>) {
+    use BinaryOp as B;
+    let (path, value, op) = match (document_path(left), document_path(right)) {
+        (Some(path), None) => (path, constant(right, context), op),
+        (None, Some(path)) => (path, constant(left, context), mirrored(op)),
+        _ => return,
+    };
+    let Some(value) = value else { return };
+    let limit = |inclusive| Some(Limit { value: value.clone(), inclusive });
+    match op {
+        B::Equal => into.push(Predicate { path, test: Test::Eq(value) }),
+        B::Less => add_range(path, None, limit(false), into),
+        B::LessOrEqual => add_range(path, None, limit(true), into),
+        B::Greater => add_range(path, limit(false), None, into),
+        B::GreaterOrEqual => add_range(path, limit(true), None, into),
+        _ => {}
+    }
+}
+
+/// `1 < c.a` is `c.a > 1`.
+fn mirrored(op: BinaryOp) -> BinaryOp {
+    match op {
+        BinaryOp::Less => BinaryOp::Greater,
+        BinaryOp::LessOrEqual => BinaryOp::GreaterOrEqual,
+        BinaryOp::Greater => BinaryOp::Less,
+        BinaryOp::GreaterOrEqual => BinaryOp::LessOrEqual,
+        other => other,
+    }
+}
+
+/// Adds a range, narrowing the one already known for the path.
+fn add_range(path: Vec<String>, min: Option<Limit>, max: Option<Limit>, into: &mut Vec<Predicate>) {
+    if min.is_none() && max.is_none() {
+        return;
+    }
+    let known = into.iter_mut().find(|known| known.path == path && matches!(known.test, Test::Range { .. }));
+    match known {
+        Some(Predicate { test: Test::Range { min: old_min, max: old_max }, .. }) => {
+            *old_min = tighter(old_min.take(), min, true);
+            *old_max = tighter(old_max.take(), max, false);
+        }
+        _ => into.push(Predicate { path, test: Test::Range { min, max } }),
+    }
+}
+
+/// The limit that leaves less; for lower limits the greater one.
+fn tighter(left: Option<Limit>, right: Option<Limit>, lower: bool) -> Option<Limit> {
+    let (Some(left), Some(right)) = (&left, &right) else { return left.or(right) };
+    let order = left.value.total_cmp(&right.value);
+    let left_wins = if order.is_eq() { !left.inclusive } else { order.is_gt() == lower };
+    Some(if left_wins { left.clone() } else { right.clone() })
+}

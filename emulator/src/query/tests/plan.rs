@@ -1,0 +1,91 @@
+use super::{NOW_MS, context, json};
+use crate::query::{Limit, Predicate, Query, Test};
+use crate::value::Value;
+
+fn sargable(filter: &str) -> Vec<Predicate> {
+    Query::parse(&format!("SELECT * FROM c WHERE {filter}")).unwrap().sargable(&context())
+}
+
+fn predicate(path: &[&str], test: Test) -> Predicate {
+    Predicate { path: path.iter().map(|name| (*name).to_owned()).collect(), test }
+}
+
+fn limit(value: impl Into<Value>, inclusive: bool) -> Option<Limit> {
+    Some(Limit { value: value.into(), inclusive })
+}
+
+#[test]
+fn predicates() {
+    let eq = |path: &[&str], value: &str| predicate(path, Test::Eq(json(value)));
+    let range = |path: &[&str], min, max| predicate(path, Test::Range { min, max });
+    for (filter, expected) in [
+        (
+            "c.type = 'a' AND c.readyAt <= @one",
+            vec![eq(&["type"], "\"a\""), range(&["readyAt"], None, limit(1.0, true))],
+        ),
+        ("c.t <= GetCurrentTimestampStatic()", vec![range(&["t"], None, limit(NOW_MS, true))]),
+        ("'a' = c.a.b", vec![eq(&["a", "b"], "\"a\"")]),
+        ("5 < c.a", vec![range(&["a"], limit(5.0, false), None)]),
+        ("c.a > 1 AND c.a <= 2 + 3 AND (c.a >= 1)", vec![range(&["a"], limit(1.0, false), limit(5.0, true))]),
+        ("c.a BETWEEN 1 AND 2", vec![range(&["a"], limit(1.0, true), limit(2.0, true))]),
+        ("c.a IN (1, @one)", vec![predicate(&["a"], Test::In(vec![json("1"), json("1")]))]),
+        ("c['x y'] = null", vec![eq(&["x y"], "null")]),
+        ("IS_NULL(c.a)", vec![eq(&["a"], "null")]),
+        ("c.flag", vec![eq(&["flag"], "true")]),
+        ("IS_DEFINED(c.a)", vec![predicate(&["a"], Test::Defined)]),
+        ("STARTSWITH(c.a, 'ab')", vec![range(&["a"], limit("ab", true), limit("ac", false))]),
+        (
+            "STARTSWITH(c.a, 'a\u{10ffff}')",
+            vec![range(&["a"], limit("a\u{10ffff}", true), limit("b", false))],
+        ),
+        ("c.a = {x: [1]}", vec![eq(&["a"], r#"{"x":[1]}"#)]),
+        // None of these narrows anything down safely.
+        ("c.a = 1 OR c.b = 2", vec![]),
+        ("NOT (c.a = 1)", vec![]),
+        ("c.a != 1", vec![]),
+        ("c.a NOT IN (1)", vec![]),
+        ("c.a = c.b", vec![]),
+        ("c.a[0] = 1", vec![]),
+        ("c = 1", vec![]),
+        ("c.a = undefined", vec![]),
+        ("c.a = @unknown", vec![]),
+        ("c.a = RAND()", vec![]),
+        ("c.a = udf.twice(1)", vec![]),
+        ("c.a = (SELECT VALUE 1)", vec![]),
+        ("STARTSWITH(c.a, 'ab', true)", vec![]),
+        ("c.a IN (1, c.b)", vec![]),
+    ] {
+        assert_eq!(sargable(filter), expected, "{filter}");
+    }
+}
+
+#[test]
+fn only_over_documents() {
+    for query in
+        ["SELECT * FROM x IN c.xs WHERE x.a = 1", "SELECT * FROM c.x WHERE x.a = 1", "SELECT 1 WHERE 1 = 1"]
+    {
+        assert_eq!(Query::parse(query).unwrap().sargable(&context()), [], "{query}");
+    }
+    let joined = Query::parse("SELECT t FROM c JOIN t IN c.ts WHERE c.a = 1 AND t.b = 2").unwrap();
+    assert_eq!(joined.sargable(&context()), [predicate(&["a"], Test::Eq(json("1")))]);
+}
+
+#[test]
+fn order_and_limit() {
+    let order = |text: &str| Query::parse(text).unwrap().order_by_paths();
+    let path = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        order("SELECT * FROM c ORDER BY c.a.b, c['d'] DESC"),
+        Some(vec![(path(&["a", "b"]), false), (path(&["d"]), true)])
+    );
+    for none in ["SELECT * FROM c", "SELECT * FROM c ORDER BY c.a[0]", "SELECT * FROM x IN c.a ORDER BY x.b"]
+    {
+        assert_eq!(order(none), None, "{none}");
+    }
+    let rows = |text: &str| Query::parse(text).unwrap().row_limit(&context());
+    assert_eq!(rows("SELECT * FROM c"), None);
+    assert_eq!(rows("SELECT TOP 5 * FROM c"), Some(5));
+    assert_eq!(rows("SELECT TOP @one * FROM c"), Some(1));
+    assert_eq!(rows("SELECT * FROM c OFFSET 3 LIMIT 4"), Some(7));
+    assert_eq!(rows("SELECT TOP @name * FROM c"), None);
+}

@@ -1,0 +1,240 @@
+//! One run of a script in an engine of its own.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rquickjs::context::intrinsic;
+use rquickjs::{Context, Ctx, Function, Object, Runtime, Type, Value};
+use serde_json::json;
+
+use super::bytecode::{Bytecode, Cache};
+use super::host::{Host, SharedCollection};
+use super::{Call, failure};
+use crate::error::ServiceError;
+
+/// Memory of one run. A page of 4 MB is about ten times that as JavaScript values.
+const MEMORY_LIMIT: usize = 128 << 20;
+/// Stack of the scripts; the threads have more, as document operations run on top of it.
+const STACK_LIMIT: usize = 1 << 20;
+/// The response limit, counted in UTF-16 units.
+const MAX_BODY: usize = 4 << 20;
+/// The limit of the log header, counted in UTF-16 units.
+const MAX_LOG: usize = 16 << 10;
+
+const PRELUDE: &str = include_str!("prelude.js");
+// Names that no script has, and that stack traces are cleaned of.
+const PRELUDE_FILE: &str = "<wrapper>";
+const QUERY_API: &str = include_str!("query_api.js");
+const QUERY_API_FILE: &str = "<wrapper> query api";
+/// Where the entry points wait between preparing a session and running it.
+const ENTRY: &str = "__docDbEntry";
+
+/// What JavaScript may use: all of the language, but no performance clock and no weak references.
+type Intrinsics = (
+    intrinsic::Eval,
+    intrinsic::Date,
+    intrinsic::RegExpCompiler,
+    intrinsic::RegExp,
+    intrinsic::Json,
+    intrinsic::Proxy,
+    intrinsic::MapSet,
+    intrinsic::TypedArrays,
+    intrinsic::Promise,
+);
+
+/// What a run yields.
+pub(super) struct Finished {
+    pub(super) result: Result<String, ServiceError>,
+    pub(super) logs: Option<String>,
+    pub(super) operations: u64,
+    pub(super) cpu: Duration,
+}
+
+/// A fresh engine with the server-side API in place, good for one run: globals, pending promises and memory
+/// of one call can never reach the next. It can be prepared before the call is known.
+pub(super) struct Session {
+    // Before the runtime, so that it is dropped first.
+    context: Context,
+    runtime: Runtime,
+    host: Rc<Host>,
+    /// In force while the script runs.
+    pub(super) memory_limit: usize,
+}
+
+impl Session {
+    /// An engine ready to run one script.
+    pub(super) fn prepare(cache: &Cache) -> rquickjs::Result<Self> {
+        let runtime = Runtime::new()?;
+        runtime.set_max_stack_size(STACK_LIMIT);
+        let host = Rc::new(Host::default());
+        let watched = Rc::clone(&host);
+        runtime.set_interrupt_handler(Some(Box::new(move || watched.stopped())));
+        let context = Context::custom::<Intrinsics>(&runtime)?;
+        context.with(|ctx| {
+            let install = |file: &str, source: &str| {
+                let script = cache.compile(&ctx, file, &Arc::default(), || source.to_owned())?;
+                script.eval(&ctx)?.try_into_function().map_err(|_| rquickjs::Error::Unknown)
+            };
+            let entry: Object<'_> = install(PRELUDE_FILE, PRELUDE)?.call((host.function(&ctx)?,))?;
+            let api: Object<'_> = entry.get("api")?;
+            install(QUERY_API_FILE, QUERY_API)?.call::<_, ()>((api,))?;
+            ctx.globals().set(ENTRY, entry)
+        })?;
+        Ok(Self { context, runtime, host, memory_limit: MEMORY_LIMIT })
+    }
+
+    /// Runs `call` on `collection`, which nothing here keeps afterwards.
+    pub(super) fn run(self, cache: &Cache, call: &Call, collection: SharedCollection) -> Finished {
+        let started = Instant::now();
+        let settings = {
+            let collection = collection.borrow();
+            json!({
+                "file": format!("{}.js", call.script_id),
+                "selfLink": collection.self_link(),
+                "altLink": collection.alt_link(),
+                "partitionKey": collection.partition_key_definition(),
+                "logging": call.enable_logging,
+                "clockOffset": call.clock_offset_ms,
+                "maxBody": MAX_BODY,
+                "maxLog": MAX_LOG,
+            })
+            .to_string()
+        };
+        self.host.begin(call, collection);
+        let script = self.context.with(|ctx| compile(&ctx, cache, call));
+        self.runtime.set_memory_limit(self.memory_limit);
+        let result = script.and_then(|script| {
+            self.context.with(|ctx| {
+                let run = Run { ctx: &ctx, host: &self.host, call };
+                let result = run.execute(&settings, &script);
+                run.judge(result)
+            })
+        });
+        self.host.end();
+        Finished {
+            result,
+            logs: self.host.take_logs(),
+            operations: self.host.operations(),
+            cpu: started.elapsed(),
+        }
+    }
+}
+
+/// Compiles the script of `call`. Its source is spliced in as an expression, so that named and anonymous
+/// functions and arrows all work.
+fn compile(ctx: &Ctx<'_>, cache: &Cache, call: &Call) -> Result<Bytecode, ServiceError> {
+    let body = &call.body;
+    let source =
+        || format!("(function __docDbMain() {{ var fn = {body}\n; return fn.apply(null, arguments); }})");
+    // A file name with a NUL would be refused by the engine.
+    let file = format!("{}.js", call.script_id).replace('\0', "");
+    cache.compile(ctx, &file, body, source).map_err(|error| {
+        let source = source();
+        if !error.is_exception() {
+            return failure::compile(&format!("SyntaxError: {error}"), None, &source);
+        }
+        let exception = ctx.catch();
+        let Some(exception) = exception.as_exception() else {
+            return failure::compile("SyntaxError", None, &source);
+        };
+        let name = exception.as_object().get::<_, String>("name").unwrap_or_else(|_| "Error".to_owned());
+        let place = exception.stack().as_deref().and_then(failure::place_of);
+        let message = exception.message().unwrap_or_default();
+        failure::compile(&format!("{name}: {message}"), place, &source)
+    })
+}
+
+/// A run in progress, inside its context.
+struct Run<'a, 'js> {
+    ctx: &'a Ctx<'js>,
+    host: &'a Host,
+    call: &'a Call,
+}
+
+/// The functions the prelude hands to the host.
+struct Entry<'js> {
+    start: Function<'js>,
+    pump: Function<'js>,
+    finish: Function<'js>,
+    describe: Function<'js>,
+}
+
+impl<'js> Run<'_, 'js> {
+    fn execute(&self, settings: &str, script: &Bytecode) -> Result<String, ServiceError> {
+        let entry = self.enter(settings).map_err(|error| failure::internal(&error.to_string()))?;
+        let arguments = self.arguments()?;
+        let describe = |error| self.thrown(&entry, error);
+        let main = script.eval(self.ctx).map_err(describe)?;
+        entry.start.call::<_, ()>((main, arguments)).map_err(describe)?;
+        loop {
+            // Promises settle before the next operation, as they would between turns of an event loop.
+            while !self.host.stopped() && self.ctx.execute_pending_job() {}
+            if self.host.stopped() || !entry.pump.call::<_, bool>(()).map_err(describe)? {
+                break;
+            }
+        }
+        entry.finish.call(()).map_err(describe)
+    }
+
+    /// What happened behind the script's back counts more than how it ended.
+    fn judge(&self, result: Result<String, ServiceError>) -> Result<String, ServiceError> {
+        if self.host.poisoned() {
+            return Err(failure::internal("an operation panicked"));
+        }
+        if let Some((number, text)) = self.host.abort_reason() {
+            return Err(failure::thrown(&number, &text));
+        }
+        if self.host.timed_out() {
+            return Err(failure::timeout());
+        }
+        result
+    }
+
+    /// Takes the entry points out of the script's sight and gives the prelude the call's settings.
+    fn enter(&self, settings: &str) -> rquickjs::Result<Entry<'js>> {
+        let globals = self.ctx.globals();
+        let entry: Object<'js> = globals.get(ENTRY)?;
+        globals.remove(ENTRY)?;
+        entry.get::<_, Function<'js>>("begin")?.call::<_, ()>((settings,))?;
+        Ok(Entry {
+            start: entry.get("start")?,
+            pump: entry.get("pump")?,
+            finish: entry.get("finish")?,
+            describe: entry.get("describe")?,
+        })
+    }
+
+    /// The HTTP body as the value that is applied to the script: an object, or nothing.
+    fn arguments(&self) -> Result<Value<'js>, ServiceError> {
+        let Ok(text) = std::str::from_utf8(&self.call.arguments) else {
+            return Err(failure::arguments("not UTF-8"));
+        };
+        if text.trim().is_empty() {
+            return Ok(Value::new_undefined(self.ctx.clone()));
+        }
+        let Ok(value) = self.ctx.json_parse(text) else {
+            self.ctx.catch();
+            return Err(failure::arguments("not JSON"));
+        };
+        match value.type_of() {
+            Type::Null | Type::Object | Type::Array => Ok(value),
+            other => Err(failure::arguments(&format!("a {other} instead of an array"))),
+        }
+    }
+
+    fn thrown(&self, entry: &Entry<'js>, error: rquickjs::Error) -> ServiceError {
+        if !error.is_exception() {
+            return failure::thrown("", &error.to_string());
+        }
+        let value = self.ctx.catch();
+        match entry.describe.call::<_, Vec<String>>((value,)).as_deref() {
+            Ok([number, text]) => failure::thrown(number, text),
+            // A `toString` that itself throws.
+            _ => {
+                self.ctx.catch();
+                failure::thrown("", "unknown")
+            }
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The account: databases and their containers.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, RwLock};
+
+use crate::error::ServiceError;
+use crate::limits::DEFAULT_THROUGHPUT;
+use crate::rid::{self, ContainerRid, Rid};
+use crate::value::{Object, Value};
+
+use super::codec::{self, AccountRecord, ContainerRecord, DatabaseRecord, Key};
+use super::container::{Container, Loaded, Meta};
+use super::definition::{Definition, resource_id};
+use super::document::{Document, new_etag};
+use super::journal::{Durable, Write};
+use super::partition::split_evenly;
+use super::{Shared, sync};
+
+/// All data of the emulator.
+pub(crate) struct Account {
+    shared: Arc<Shared>,
+    databases: RwLock<BTreeMap<String, Arc<Database>>>,
+    /// Number of the last database created.
+    last_database: AtomicU32,
+}
+
+/// A database.
+pub(crate) struct Database {
+    number: u32,
+    record: RwLock<DatabaseRecord>,
+    containers: RwLock<BTreeMap<String, Arc<Container>>>,
+}
+
+impl Account {
+    /// An account without databases.
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared), databases: RwLock::default(), last_database: AtomicU32::new(0) }
+    }
+
+    /// What all containers share.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Fills the account from disk.
+    ///
+    /// # Errors
+    /// A description of the first entry that cannot be read.
+    pub(crate) fn load(&self, entries: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), String> {
+        let mut databases: BTreeMap<u32, DatabaseRecord> = BTreeMap::new();
+        let mut containers: BTreeMap<ContainerRid, (Option<ContainerRecord>, Loaded)> = BTreeMap::new();
+        for (key, value) in entries {
+            let broken = |error: &dyn std::fmt::Display| format!("entry {key:02X?}: {error}");
+            match Key::decode(&key).ok_or_else(|| broken(&"unknown kind"))? {
+                Key::Account => {
+                    let record: AccountRecord = codec::decode(&value).map_err(|error| broken(&error))?;
+                    self.last_database.store(record.databases, Ordering::Relaxed);
+                }
+                Key::Database(number) => {
+                    databases.insert(number, codec::decode(&value).map_err(|error| broken(&error))?);
+                }
+                Key::Container(rid) => {
+                    let record = codec::decode(&value).map_err(|error| broken(&error))?;
+                    containers.entry(rid).or_default().0 = Some(record);
+                }
+                Key::Progress(rid) => {
+                    let progress = codec::decode_progress(&value).ok_or_else(|| broken(&"too short"))?;
+                    containers.entry(rid).or_default().1.progress = Some(progress);
+                }
+                Key::Procedure(rid, ordinal) => {
+                    let record = codec::decode(&value).map_err(|error| broken(&error))?;
+                    containers.entry(rid).or_default().1.procedures.push((ordinal, record));
+                }
+                Key::Document(rid, ordinal) => {
+                    let json = Value::parse(&value).map_err(|error| broken(&error))?;
+                    let document = Document::load(json, ordinal, value.len()).ok_or_else(|| broken(&"no document"))?;
+                    containers.entry(rid).or_default().1.documents.push(document);
+                }
+            }
+        }
+        for (number, record) in databases {
+            let database = Arc::new(Database { number, record: RwLock::new(record), containers: RwLock::default() });
+            sync::write(&self.databases).insert(database.id(), database);
+        }
+        for (rid, (record, loaded)) in containers {
+            let record = record.ok_or_else(|| format!("container {} has no definition", rid.text()))?;
+            self.load_container(rid, record, loaded).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn load_container(&self, rid: ContainerRid, record: ContainerRecord, loaded: Loaded) -> Result<(), ServiceError> {
+        let database = sync::read(&self.databases)
+            .values()
+            .find(|database| database.number == rid.database)
+            .cloned()
+            .ok_or_else(ServiceError::owner_not_found)?;
+        let definition = Definition::parse(&record.definition)?;
+        let ranges = split_evenly(record.partitions, definition.partition_key.version())?;
+        let name = definition.id.clone();
+        let meta = Meta { definition, etag: record.etag, ts: record.ts, throughput: record.throughput };
+        let container = Container::new(rid, &database.id(), meta, ranges, Arc::clone(&self.shared));
+        container.load(loaded)?;
+        sync::write(&database.containers).insert(name, Arc::new(container));
+        Ok(())
+    }
+
+    /// All databases by id.
+    pub(crate) fn databases(&self) -> Vec<Arc<Database>> {
+        sync::read(&self.databases).values().cloned().collect()
+    }
+
+    /// The database with this name or, for a self link, `_rid`.
+    ///
+    /// # Errors
+    /// 404 when there is none.
+    pub(crate) fn database(&self, name: &str) -> Result<Arc<Database>, ServiceError> {
+        let databases = sync::read(&self.databases);
+        if let Some(database) = databases.get(name) {
+            return Ok(Arc::clone(database));
+        }
+        match rid::parse(name) {
+            Some(Rid::Database(number)) => databases.values().find(|database| database.number == number).cloned(),
+            _ => None,
+        }
+        .ok_or_else(ServiceError::not_found)
+    }
+
+    /// Creates a database.
+    ///
+    /// # Errors
+    /// 400 for a bad body, 409 when the id is taken.
+    pub(crate) fn create_database(
+        &self,
+        body: &Value,
+        throughput: Option<u64>,
+    ) -> Result<(Arc<Database>, Durable), ServiceError> {
+        let id = resource_id(body)?;
+        let mut databases = sync::write(&self.databases);
+        if databases.contains_key(&id) {
+            return Err(ServiceError::conflict());
+        }
+        self.shared.journal.check()?;
+        let number = self.last_database.fetch_add(1, Ordering::Relaxed) + 1;
+        let record = DatabaseRecord {
+            id: id.clone(),
+            etag: new_etag(),
+            ts: self.shared.clock.now_s(),
+            containers: 0,
+            throughput,
+        };
+        let counters = AccountRecord { databases: number };
+        let writes = vec![(Key::Account.encode(), Some(codec::encode(&counters))), database_write(number, &record)];
+        let database = Arc::new(Database { number, record: RwLock::new(record), containers: RwLock::default() });
+        databases.insert(id, Arc::clone(&database));
+        Ok((database, self.shared.journal.append(writes)))
+    }
+
+    /// Deletes a database with everything in it.
+    ///
+    /// # Errors
+    /// 404 when there is none, 412 when `if_match` names another version.
+    pub(crate) fn delete_database(&self, name: &str, if_match: Option<&str>) -> Result<Durable, ServiceError> {
+        let database = self.database(name)?;
+        database.check_etag(if_match)?;
+        self.shared.journal.check()?;
+        sync::write(&self.databases).remove(&database.id());
+        let containers = std::mem::take(&mut *sync::write(&database.containers));
+        let mut writes: Vec<Write> = containers.values().flat_map(|container| container.remove()).collect();
+        writes.push((Key::Database(database.number).encode(), None));
+        Ok(self.shared.journal.append(writes))
+    }
+
+    /// The container with this name or `_rid`.
+    ///
+    /// # Errors
+    /// 404 when the container is not there, 404/1003 when its database is not.
+    pub(crate) fn container(&self, database: &str, name: &str) -> Result<Arc<Container>, ServiceError> {
+        let database = self.database(database).map_err(|_| ServiceError::owner_not_found())?;
+        database.container(name)
+    }
+
+    /// Creates a container.
+    ///
+    /// # Errors
+    /// 400 for a bad body, 404/1003 without the database, 409 when the id is taken.
+    pub(crate) fn create_container(
+        &self,
+        database: &str,
+        body: &Value,
+        throughput: Option<u64>,
+    ) -> Result<(Arc<Container>, Durable), ServiceError> {
+        let database = self.database(database).map_err(|_| ServiceError::owner_not_found())?;
+        let definition = Definition::parse(body)?;
+        let mut containers = sync::write(&database.containers);
+        if containers.contains_key(&definition.id) {
+            return Err(ServiceError::conflict());
+        }
+        self.shared.journal.check()?;
+        let ranges = split_evenly(self.shared.partitions, definition.partition_key.version())?;
+        let mut record = sync::write(&database.record);
+        record.containers += 1;
+        let rid = ContainerRid { database: database.number, container: record.containers };
+        let meta = Meta {
+            definition,
+            etag: new_etag(),
+            ts: self.shared.clock.now_s(),
+            throughput: throughput.unwrap_or(DEFAULT_THROUGHPUT),
+        };
+        let name = meta.definition.id.clone();
+        let container = Arc::new(Container::new(rid, &record.id, meta, ranges, Arc::clone(&self.shared)));
+        let writes = vec![
+            database_write(database.number, &record),
+            container.definition_write(&container.meta(), container.ranges().len()),
+        ];
+        containers.insert(name, Arc::clone(&container));
+        Ok((container, self.shared.journal.append(writes)))
+    }
+
+    /// Replaces the definition of a container.
+    ///
+    /// # Errors
+    /// 400 for a bad body or a change of what cannot change, 404, 412.
+    pub(crate) fn replace_container(
+        &self,
+        container: &Container,
+        body: &Value,
+        if_match: Option<&str>,
+    ) -> Result<Durable, ServiceError> {
+        let old = container.meta();
+        check_etag(&old.etag, if_match)?;
+        let definition = Definition::parse(body)?;
+        old.definition.check_replacement(&definition)?;
+        self.shared.journal.check()?;
+        let ts = self.shared.clock.now_s();
+        Ok(container.replace_meta(Meta { definition, etag: new_etag(), ts, throughput: old.throughput }))
+    }
+
+    /// Deletes a container.
+    ///
+    /// # Errors
+    /// 404, 412.
+    pub(crate) fn delete_container(
+        &self,
+        database: &str,
+        name: &str,
+        if_match: Option<&str>,
+    ) -> Result<Durable, ServiceError> {
+        let database = self.database(database).map_err(|_| ServiceError::owner_not_found())?;
+        let container = database.container(name)?;
+        let meta = container.meta();
+        check_etag(&meta.etag, if_match)?;
+        self.shared.journal.check()?;
+        sync::write(&database.containers).remove(&meta.definition.id);
+        Ok(self.shared.journal.append(container.remove()))
+    }
+}
+
+impl Database {
+    /// The name.
+    pub(crate) fn id(&self) -> String {
+        sync::read(&self.record).id.clone()
+    }
+
+    /// The `_rid`.
+    pub(crate) fn rid(&self) -> String {
+        rid::database(self.number)
+    }
+
+    /// The etag.
+    pub(crate) fn etag(&self) -> String {
+        sync::read(&self.record).etag.clone()
+    }
+
+    /// All containers by id.
+    pub(crate) fn containers(&self) -> Vec<Arc<Container>> {
+        sync::read(&self.containers).values().cloned().collect()
+    }
+
+    /// The database's JSON.
+    pub(crate) fn to_value(&self) -> Value {
+        let record = sync::read(&self.record);
+        let mut json = Object::new();
+        json.insert("id", Value::from(&*record.id));
+        json.insert("_rid", self.rid().into());
+        json.insert("_self", format!("dbs/{}/", self.rid()).into());
+        json.insert("_etag", Value::from(&*record.etag));
+        json.insert("_colls", "colls/".into());
+        json.insert("_users", "users/".into());
+        // Seconds stay far below 2^53.
+        #[allow(clippy::cast_precision_loss)]
+        json.insert("_ts", Value::Number(record.ts as f64));
+        json.into()
+    }
+
+    fn container(&self, name: &str) -> Result<Arc<Container>, ServiceError> {
+        let containers = sync::read(&self.containers);
+        if let Some(container) = containers.get(name) {
+            return Ok(Arc::clone(container));
+        }
+        match rid::parse(name) {
+            Some(Rid::Container(rid)) => containers.values().find(|container| container.rid == rid).cloned(),
+            _ => None,
+        }
+        .ok_or_else(ServiceError::not_found)
+    }
+
+    fn check_etag(&self, if_match: Option<&str>) -> Result<(), ServiceError> {
+        check_etag(&self.etag(), if_match)
+    }
+}
+
+fn check_etag(etag: &str, if_match: Option<&str>) -> Result<(), ServiceError> {
+    match if_match {
+        Some(expected) if expected != "*" && expected != etag => Err(ServiceError::precondition_failed()),
+        _ => Ok(()),
+    }
+}
+
+fn database_write(number: u32, record: &DatabaseRecord) -> Write {
+    (Key::Database(number).encode(), Some(codec::encode(record)))
+}

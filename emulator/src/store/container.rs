@@ -1,0 +1,548 @@
+//! A container: its documents, their index, and the commit of transactions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock, Weak};
+
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+use crate::error::ServiceError;
+use crate::rid::ContainerRid;
+use crate::value::{Object, Value};
+
+use super::codec::{self, ContainerRecord, Key, ProcedureRecord};
+use super::definition::Definition;
+use super::document::Document;
+use super::index::{DocumentKey, Index};
+use super::journal::{Durable, Write};
+use super::partition::{Partition, PhysicalRange, range_of};
+use super::partition_key::PartitionKey;
+use super::{Shared, sync, ttl};
+
+/// Expired documents that one commit removes on the side.
+const PURGE_BATCH: usize = 100;
+
+/// A container.
+pub(crate) struct Container {
+    pub(crate) rid: ContainerRid,
+    self_link: String,
+    alt_link: String,
+    shared: Arc<Shared>,
+    meta: RwLock<Arc<Meta>>,
+    state: RwLock<State>,
+    gates: Mutex<BTreeMap<PartitionKey, Weak<AsyncMutex<()>>>>,
+    procedures: RwLock<BTreeMap<String, Arc<Procedure>>>,
+    /// Counter of the last document or procedure created.
+    ordinals: AtomicU64,
+    removed: AtomicBool,
+}
+
+/// What a client defines and may replace.
+#[derive(Debug)]
+pub(crate) struct Meta {
+    pub(crate) definition: Definition,
+    pub(crate) etag: String,
+    pub(crate) ts: i64,
+    pub(crate) throughput: u64,
+}
+
+/// A stored procedure.
+#[derive(Debug)]
+pub(crate) struct Procedure {
+    pub(crate) ordinal: u64,
+    pub(crate) record: ProcedureRecord,
+    /// Shared with the runs.
+    pub(crate) body: Arc<str>,
+}
+
+/// Everything a commit changes.
+pub(super) struct State {
+    pub(super) partitions: BTreeMap<PartitionKey, Arc<Partition>>,
+    pub(super) index: Index,
+    /// When documents expire.
+    expiry: BTreeSet<(i64, DocumentKey)>,
+    /// How many there are, expired ones included.
+    pub(super) documents: usize,
+    ranges: Vec<PhysicalRange>,
+}
+
+/// What a transaction does to one document.
+#[derive(Debug, Clone)]
+pub(super) enum Change {
+    Put(Arc<Document>),
+    Delete,
+}
+
+/// What must still hold when a transaction that ran beside others commits.
+#[derive(Debug, Clone)]
+pub(super) enum Condition {
+    Absent,
+    Etag(Arc<str>),
+}
+
+/// The changes of a transaction.
+pub(super) struct ChangeSet {
+    pub(super) key: PartitionKey,
+    pub(super) changes: BTreeMap<Arc<str>, Change>,
+    pub(super) conditions: BTreeMap<Arc<str>, Condition>,
+}
+
+/// A commit that happened.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    /// Must be waited for before the client is answered.
+    pub(crate) durable: Durable,
+    pub(crate) position: LogPosition,
+}
+
+/// Where a physical partition's log stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogPosition {
+    pub(crate) range: u32,
+    pub(crate) lsn: u64,
+}
+
+impl LogPosition {
+    /// The `x-ms-session-token`.
+    pub(crate) fn session_token(self) -> String {
+        format!("{}:-1#{}", self.range, self.lsn)
+    }
+}
+
+/// What a container is loaded with.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) documents: Vec<Document>,
+    pub(super) procedures: Vec<(u64, ProcedureRecord)>,
+    pub(super) progress: Option<(u64, Vec<u64>)>,
+}
+
+impl Container {
+    pub(super) fn new(
+        rid: ContainerRid,
+        database: &str,
+        meta: Meta,
+        ranges: Vec<PhysicalRange>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            self_link: format!("dbs/{}/colls/{}/", crate::rid::database(rid.database), rid.text()),
+            alt_link: format!("dbs/{database}/colls/{}", meta.definition.id),
+            rid,
+            shared,
+            meta: RwLock::new(Arc::new(meta)),
+            state: RwLock::new(State {
+                partitions: BTreeMap::new(),
+                index: Index::default(),
+                expiry: BTreeSet::new(),
+                documents: 0,
+                ranges,
+            }),
+            gates: Mutex::default(),
+            procedures: RwLock::default(),
+            ordinals: AtomicU64::new(0),
+            removed: AtomicBool::new(false),
+        }
+    }
+
+    /// Fills the container from disk. Documents that no longer fit the definition cannot occur and are refused.
+    pub(super) fn load(&self, loaded: Loaded) -> Result<(), ServiceError> {
+        let meta = self.meta();
+        let mut state = sync::write(&self.state);
+        let mut last = 0;
+        for document in loaded.documents {
+            last = last.max(document.ordinal);
+            let key = meta.definition.partition_key.key_of(&document.value)?;
+            state.put(&key, Arc::new(document), &meta.definition);
+        }
+        let mut procedures = sync::write(&self.procedures);
+        for (ordinal, record) in loaded.procedures {
+            last = last.max(ordinal);
+            procedures.insert(record.id.clone(), Arc::new(Procedure::new(ordinal, record)));
+        }
+        if let Some((ordinal, lsns)) = loaded.progress {
+            last = last.max(ordinal);
+            for (range, lsn) in state.ranges.iter_mut().zip(lsns) {
+                range.lsn = lsn;
+            }
+        }
+        self.ordinals.store(last, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// `dbs/<rid>/colls/<rid>/`.
+    pub(crate) fn self_link(&self) -> &str {
+        &self.self_link
+    }
+
+    /// `dbs/<name>/colls/<name>`.
+    pub(crate) fn alt_link(&self) -> &str {
+        &self.alt_link
+    }
+
+    /// What the client defined.
+    pub(crate) fn meta(&self) -> Arc<Meta> {
+        Arc::clone(&sync::read(&self.meta))
+    }
+
+    /// What all containers of the account share.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The next counter for a `_rid`.
+    pub(super) fn next_ordinal(&self) -> u64 {
+        self.ordinals.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The container's JSON.
+    pub(crate) fn to_value(&self) -> Value {
+        let meta = self.meta();
+        let mut json: Object = meta.definition.members().clone();
+        json.insert("_rid", self.rid.text().into());
+        json.insert("_self", Value::from(&*self.self_link));
+        json.insert("_etag", Value::from(&*meta.etag));
+        for feed in ["docs", "sprocs", "triggers", "udfs", "conflicts"] {
+            json.insert(format!("_{feed}"), format!("{feed}/").into());
+        }
+        // Seconds stay far below 2^53.
+        #[allow(clippy::cast_precision_loss)]
+        json.insert("_ts", Value::Number(meta.ts as f64));
+        json.into()
+    }
+
+    /// Replaces the definition and rebuilds the index by it.
+    pub(super) fn replace_meta(&self, meta: Meta) -> Durable {
+        let mut state = sync::write(&self.state);
+        let meta = Arc::new(meta);
+        *sync::write(&self.meta) = Arc::clone(&meta);
+        let partitions = std::mem::take(&mut state.partitions);
+        state.index = Index::default();
+        state.expiry.clear();
+        for (key, partition) in partitions {
+            for document in partition.documents_after(None) {
+                state.index_document(&key, document, &meta.definition);
+            }
+            state.partitions.insert(key, partition);
+        }
+        self.shared.journal.append(vec![self.definition_write(&meta, state.ranges.len())])
+    }
+
+    /// The record of the definition.
+    pub(super) fn definition_write(&self, meta: &Meta, ranges: usize) -> Write {
+        let record = ContainerRecord {
+            definition: meta.definition.members().clone().into(),
+            etag: meta.etag.clone(),
+            ts: meta.ts,
+            throughput: meta.throughput,
+            partitions: u32::try_from(ranges).unwrap_or(u32::MAX),
+        };
+        (Key::Container(self.rid).encode(), Some(codec::encode(&record)))
+    }
+
+    /// Marks the container deleted and gives the writes that take it off the disk.
+    pub(super) fn remove(&self) -> Vec<Write> {
+        let state = sync::write(&self.state);
+        self.removed.store(true, Ordering::Relaxed);
+        let documents =
+            state.partitions.values().flat_map(|partition| partition.documents_after(None)).map(|d| d.ordinal);
+        let procedures = sync::read(&self.procedures);
+        [Key::Container(self.rid), Key::Progress(self.rid)]
+            .into_iter()
+            .chain(documents.map(|ordinal| Key::Document(self.rid, ordinal)))
+            .chain(procedures.values().map(|procedure| Key::Procedure(self.rid, procedure.ordinal)))
+            .map(|key| (key.encode(), None))
+            .collect()
+    }
+
+    /// The physical partitions.
+    pub(crate) fn ranges(&self) -> Vec<PhysicalRange> {
+        sync::read(&self.state).ranges.clone()
+    }
+
+    /// Where the log of the physical partition of `key` stands.
+    pub(crate) fn position(&self, key: &PartitionKey) -> LogPosition {
+        position(&sync::read(&self.state).ranges, key)
+    }
+
+    /// The document `id`, unless it has expired.
+    pub(crate) fn read(&self, key: &PartitionKey, id: &str) -> Option<Arc<Document>> {
+        let default_ttl = self.meta().definition.default_ttl;
+        let now = self.shared.clock.now_s();
+        let state = sync::read(&self.state);
+        state.partitions.get(key)?.get(id).filter(|document| is_live(document, default_ttl, now)).cloned()
+    }
+
+    /// The documents of `key` as they are now.
+    pub(crate) fn snapshot(&self, key: &PartitionKey) -> Arc<Partition> {
+        sync::read(&self.state).partitions.get(key).cloned().unwrap_or_default()
+    }
+
+    /// Looks at the state; commits wait meanwhile.
+    pub(super) fn with_state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&sync::read(&self.state))
+    }
+
+    /// The number of documents, expired ones that are not removed yet included.
+    pub(crate) fn document_count(&self) -> usize {
+        sync::read(&self.state).documents
+    }
+
+    /// Waits until no other transaction of the partition runs.
+    pub(super) async fn enter(&self, key: &PartitionKey) -> OwnedMutexGuard<()> {
+        let gate = {
+            let mut gates = sync::lock(&self.gates);
+            match gates.get(key).and_then(Weak::upgrade) {
+                Some(gate) => gate,
+                None => {
+                    // Amortised: half of them are gone at least, or the map is small.
+                    if gates.len() >= 64 && gates.len().is_power_of_two() {
+                        gates.retain(|_, gate| gate.strong_count() > 0);
+                    }
+                    let gate = Arc::new(AsyncMutex::new(()));
+                    gates.insert(key.clone(), Arc::downgrade(&gate));
+                    gate
+                }
+            }
+        };
+        gate.lock_owned().await
+    }
+
+    /// Applies all changes of a transaction, or none.
+    ///
+    /// # Errors
+    /// 449 when a condition no longer holds, 404/1003 when the container is gone, 503 when the disk has failed.
+    pub(super) fn commit(&self, set: ChangeSet) -> Result<Committed, ServiceError> {
+        let meta = self.meta();
+        let now = self.shared.clock.now_s();
+        let mut state = sync::write(&self.state);
+        if self.removed.load(Ordering::Relaxed) {
+            return Err(ServiceError::owner_not_found());
+        }
+        if set.changes.is_empty() {
+            return Ok(Committed { durable: Durable::now(), position: position(&state.ranges, &set.key) });
+        }
+        self.shared.journal.check()?;
+        state.check(&set, &meta.definition, now)?;
+        let mut writes = Vec::new();
+        let keeps = self.shared.journal.keeps();
+        let mut note = |ordinal: u64, document: Option<&Document>| {
+            if keeps {
+                let json = document.map(|document| document.value.to_json().into_bytes());
+                writes.push((Key::Document(self.rid, ordinal).encode(), json));
+            }
+        };
+        for (id, change) in set.changes {
+            let put = match change {
+                Change::Put(document) if document.ts.is_none() => {
+                    Some(Arc::new(Arc::unwrap_or_clone(document).stamped(now)))
+                }
+                Change::Put(document) => Some(document),
+                Change::Delete => None,
+            };
+            let new_ordinal = put.as_ref().map(|document| document.ordinal);
+            if let Some(old) = state.take(&set.key, &id, &meta.definition)
+                && Some(old.ordinal) != new_ordinal
+            {
+                note(old.ordinal, None);
+            }
+            if let Some(document) = put {
+                note(document.ordinal, Some(&document));
+                state.put(&set.key, document, &meta.definition);
+            }
+        }
+        for ordinal in state.purge(now, &meta.definition) {
+            note(ordinal, None);
+        }
+        let position = state.advance(&set.key);
+        if keeps {
+            let progress = codec::encode_progress(
+                self.ordinals.load(Ordering::Relaxed),
+                state.ranges.iter().map(|range| range.lsn),
+            );
+            writes.push((Key::Progress(self.rid).encode(), Some(progress)));
+        }
+        Ok(Committed { durable: self.shared.journal.append(writes), position })
+    }
+}
+
+impl State {
+    /// Whether the conditions of a transaction hold now.
+    fn check(&self, set: &ChangeSet, definition: &Definition, now: i64) -> Result<(), ServiceError> {
+        let partition = self.partitions.get(&set.key);
+        for (id, condition) in &set.conditions {
+            let current = partition
+                .and_then(|partition| partition.get(id))
+                .filter(|document| is_live(document, definition.default_ttl, now));
+            let holds = match condition {
+                Condition::Absent => current.is_none(),
+                Condition::Etag(etag) => current.is_some_and(|document| document.etag == *etag),
+            };
+            if !holds {
+                return Err(ServiceError::new(
+                    449,
+                    0,
+                    "Message: {\"Errors\":[\"Conflicting request to resource has been attempted. Retry to avoid \
+                     conflicts.\"]}",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, key: &PartitionKey, document: Arc<Document>, definition: &Definition) {
+        self.index_document(key, &document, definition);
+        let old = Arc::make_mut(self.partitions.entry(key.clone()).or_default()).insert(document);
+        debug_assert!(old.is_none(), "the old version is taken out first, with its index entries");
+        self.documents += 1;
+    }
+
+    fn index_document(&mut self, key: &PartitionKey, document: &Document, definition: &Definition) {
+        let name = (key.clone(), Arc::clone(&document.id));
+        self.index.insert(&name, &document.value, &definition.indexing);
+        if let Some(at) = expiry(document, definition.default_ttl) {
+            self.expiry.insert((at, name));
+        }
+    }
+
+    fn take(&mut self, key: &PartitionKey, id: &str, definition: &Definition) -> Option<Arc<Document>> {
+        let partition = self.partitions.get_mut(key)?;
+        // Asked first: `make_mut` would copy a partition that a snapshot shares.
+        partition.get(id)?;
+        let old = Arc::make_mut(partition).remove(id)?;
+        self.documents -= 1;
+        if partition.is_empty() {
+            self.partitions.remove(key);
+        }
+        let name = (key.clone(), Arc::clone(&old.id));
+        self.index.remove(&name, &old.value, &definition.indexing);
+        if let Some(at) = expiry(&old, definition.default_ttl) {
+            self.expiry.remove(&(at, name));
+        }
+        Some(old)
+    }
+
+    /// Removes some expired documents; returns their counters.
+    fn purge(&mut self, now: i64, definition: &Definition) -> Vec<u64> {
+        let expired: Vec<DocumentKey> = self
+            .expiry
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .take(PURGE_BATCH)
+            .map(|(_, name)| name.clone())
+            .collect();
+        expired.iter().filter_map(|(key, id)| Some(self.take(key, id, definition)?.ordinal)).collect()
+    }
+
+    fn advance(&mut self, key: &PartitionKey) -> LogPosition {
+        let at = position(&self.ranges, key);
+        let mut lsn = at.lsn;
+        if let Some(range) = self.ranges.iter_mut().find(|range| range.id == at.range) {
+            range.lsn += 1;
+            lsn = range.lsn;
+        }
+        LogPosition { lsn, ..at }
+    }
+}
+
+fn position(ranges: &[PhysicalRange], key: &PartitionKey) -> LogPosition {
+    range_of(ranges, key)
+        .map_or(LogPosition { range: 0, lsn: 0 }, |range| LogPosition { range: range.id, lsn: range.lsn })
+}
+
+fn expiry(document: &Document, default_ttl: Option<i64>) -> Option<i64> {
+    ttl::expires_at(document.ts?, document.ttl, default_ttl)
+}
+
+/// Whether a document is visible at `now`.
+pub(super) fn is_live(document: &Document, default_ttl: Option<i64>, now: i64) -> bool {
+    expiry(document, default_ttl).is_none_or(|at| at > now)
+}
+
+impl Procedure {
+    fn new(ordinal: u64, record: ProcedureRecord) -> Self {
+        Self { ordinal, body: record.body.as_str().into(), record }
+    }
+}
+
+/// Stored procedures.
+impl Container {
+    /// The procedure `id`.
+    pub(crate) fn procedure(&self, id: &str) -> Option<Arc<Procedure>> {
+        sync::read(&self.procedures).get(id).cloned()
+    }
+
+    /// All procedures by id.
+    pub(crate) fn procedures(&self) -> Vec<Arc<Procedure>> {
+        sync::read(&self.procedures).values().cloned().collect()
+    }
+
+    /// Stores a procedure under a counter of its own.
+    ///
+    /// # Errors
+    /// 409 when the id is taken, 400 when there are too many.
+    pub(crate) fn create_procedure(
+        &self,
+        record: ProcedureRecord,
+    ) -> Result<(Arc<Procedure>, Durable), ServiceError> {
+        let mut procedures = sync::write(&self.procedures);
+        if procedures.contains_key(&record.id) {
+            return Err(ServiceError::conflict());
+        }
+        if procedures.len() >= crate::limits::MAX_PROCEDURES {
+            return Err(ServiceError::bad_request(format!(
+                "The container has {} stored procedures already, the most there can be.",
+                crate::limits::MAX_PROCEDURES
+            )));
+        }
+        self.shared.journal.check()?;
+        Ok(self.store_procedure(&mut procedures, Procedure::new(self.next_ordinal(), record)))
+    }
+
+    /// Replaces a procedure.
+    ///
+    /// # Errors
+    /// 404 when there is none, 412 when `if_match` names another version.
+    pub(crate) fn replace_procedure(
+        &self,
+        record: ProcedureRecord,
+        if_match: Option<&str>,
+    ) -> Result<(Arc<Procedure>, Durable), ServiceError> {
+        let mut procedures = sync::write(&self.procedures);
+        let old = procedures.get(&record.id).ok_or_else(ServiceError::not_found)?;
+        if if_match.is_some_and(|etag| etag != "*" && etag != old.record.etag) {
+            return Err(ServiceError::precondition_failed());
+        }
+        self.shared.journal.check()?;
+        let new = Procedure::new(old.ordinal, record);
+        Ok(self.store_procedure(&mut procedures, new))
+    }
+
+    fn store_procedure(
+        &self,
+        procedures: &mut BTreeMap<String, Arc<Procedure>>,
+        procedure: Procedure,
+    ) -> (Arc<Procedure>, Durable) {
+        let key = Key::Procedure(self.rid, procedure.ordinal).encode();
+        let durable = self.shared.journal.append(vec![(key, Some(codec::encode(&procedure.record)))]);
+        let procedure = Arc::new(procedure);
+        procedures.insert(procedure.record.id.clone(), Arc::clone(&procedure));
+        (procedure, durable)
+    }
+
+    /// Deletes a procedure.
+    ///
+    /// # Errors
+    /// 404 when there is none, 412 when `if_match` names another version.
+    pub(crate) fn delete_procedure(&self, id: &str, if_match: Option<&str>) -> Result<Durable, ServiceError> {
+        let mut procedures = sync::write(&self.procedures);
+        let old = procedures.get(id).ok_or_else(ServiceError::not_found)?;
+        if if_match.is_some_and(|etag| etag != "*" && etag != old.record.etag) {
+            return Err(ServiceError::precondition_failed());
+        }
+        self.shared.journal.check()?;
+        let key = Key::Procedure(self.rid, old.ordinal).encode();
+        procedures.remove(id);
+        Ok(self.shared.journal.append(vec![(key, None)]))
+    }
+}

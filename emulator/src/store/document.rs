@@ -1,0 +1,130 @@
+//! Documents: validation of what clients write, and the system properties.
+
+use std::sync::Arc;
+
+use crate::error::ServiceError;
+use crate::limits::{MAX_DOCUMENT_BYTES, MAX_DOCUMENT_ID_BYTES};
+use crate::rid::{ContainerRid, Leaf};
+use crate::value::{Object, Value};
+
+use super::definition::missing;
+use super::ttl;
+
+/// System properties; a client's values for them are replaced.
+const SYSTEM: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
+
+/// A stored version of a document.
+#[derive(Debug, Clone)]
+pub(crate) struct Document {
+    pub(crate) id: Arc<str>,
+    /// The counter in its `_rid`.
+    pub(crate) ordinal: u64,
+    /// With its quotes.
+    pub(crate) etag: Arc<str>,
+    /// Second of the commit; `None` until then.
+    pub(crate) ts: Option<i64>,
+    pub(crate) ttl: Option<i64>,
+    /// The whole document, system properties included.
+    pub(crate) value: Value,
+    /// Its length as JSON.
+    pub(crate) size: usize,
+}
+
+impl Document {
+    /// Checks `body` and gives it system properties.
+    ///
+    /// # Errors
+    /// 400 for a body that is no document, 413 for one above the limit.
+    pub(crate) fn new(
+        body: &Value,
+        container: ContainerRid,
+        container_link: &str,
+        ordinal: u64,
+        ts: Option<i64>,
+    ) -> Result<Self, ServiceError> {
+        let members = body.as_object().ok_or_else(|| ServiceError::bad_request("The document must be a JSON object."))?;
+        let id = document_id(body)?;
+        let ttl = ttl::parse(body.get("ttl"), "ttl")?;
+        let rid = container.leaf(Leaf::Document, ordinal);
+        let etag: Arc<str> = new_etag().into();
+        let own = members.iter().filter(|(name, _)| !SYSTEM.contains(&&***name));
+        let system = [
+            ("_rid", Value::from(&*rid)),
+            ("_self", Value::from(format!("{container_link}docs/{rid}/"))),
+            ("_etag", Value::String(Arc::clone(&etag))),
+            ("_attachments", Value::from("attachments/")),
+        ];
+        let value: Object = own
+            .map(|(name, value)| (Arc::clone(name), value.clone()))
+            .chain(system.into_iter().map(|(name, value)| (name.into(), value)))
+            .collect();
+        let mut document = Self { id, ordinal, etag, ts: None, ttl, value: value.into(), size: 0 };
+        document.size = document.value.to_json().len();
+        if document.size > MAX_DOCUMENT_BYTES {
+            return Err(ServiceError::too_large());
+        }
+        Ok(match ts {
+            Some(seconds) => document.stamped(seconds),
+            None => document,
+        })
+    }
+
+    /// Rebuilds a document from its stored JSON; `None` when that is not one.
+    pub(crate) fn load(value: Value, ordinal: u64, size: usize) -> Option<Self> {
+        let id = value.get("id").as_str()?.into();
+        let etag = value.get("_etag").as_str()?.into();
+        // Whole seconds of this era.
+        #[allow(clippy::cast_possible_truncation)]
+        let ts = Some(value.get("_ts").as_f64()? as i64);
+        let ttl = ttl::parse(value.get("ttl"), "ttl").ok()?;
+        Some(Self { id, ordinal, etag, ts, ttl, value, size })
+    }
+
+    /// The document with the time of its commit.
+    #[must_use]
+    pub(crate) fn stamped(mut self, seconds: i64) -> Self {
+        if let Value::Object(members) = &mut self.value {
+            // Exact: seconds stay far below 2^53.
+            #[allow(clippy::cast_precision_loss)]
+            Arc::make_mut(members).insert("_ts", Value::Number(seconds as f64));
+        }
+        self.size += ",\"_ts\":1700000000".len();
+        self.ts = Some(seconds);
+        self
+    }
+
+    /// Whether `etag` from an `If-Match` or `If-None-Match` names this version.
+    pub(crate) fn matches(&self, etag: &str) -> bool {
+        etag == "*" || etag == &*self.etag || etag.trim_matches('"') == self.etag.trim_matches('"')
+    }
+}
+
+/// The `id` of a document body.
+///
+/// # Errors
+/// 400 when it is missing or not allowed.
+pub(crate) fn document_id(body: &Value) -> Result<Arc<str>, ServiceError> {
+    let Value::String(id) = body.get("id") else {
+        return Err(match body.get("id") {
+            Value::Undefined => missing("id"),
+            other => ServiceError::bad_request(format!("The document id must be a string, not {other}.")),
+        });
+    };
+    if id.is_empty() {
+        return Err(missing("id"));
+    }
+    if id.len() > MAX_DOCUMENT_ID_BYTES {
+        return Err(ServiceError::bad_request(format!("The document id exceeds {MAX_DOCUMENT_ID_BYTES} bytes.")));
+    }
+    if id.contains(['/', '\\', '?', '#']) || id.ends_with(' ') {
+        return Err(ServiceError::bad_request(format!(
+            "Id '{id}' is not allowed: it contains '/', '\\', '?' or '#', or ends with a space."
+        )));
+    }
+    Ok(Arc::clone(id))
+}
+
+/// A fresh etag, quotes included.
+pub(crate) fn new_etag() -> String {
+    format!("\"{}\"", uuid::Uuid::new_v4())
+}

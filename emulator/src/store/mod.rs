@@ -1,0 +1,58 @@
+//! The databases, containers and documents of the account.
+
+mod account;
+mod clock;
+mod codec;
+mod collection;
+mod container;
+mod definition;
+mod document;
+mod index;
+mod indexing;
+mod journal;
+mod partition;
+mod partition_key;
+mod scope;
+mod search;
+mod sync;
+mod transaction;
+mod ttl;
+
+pub(crate) use account::{Account, Database};
+pub(crate) use clock::Clock;
+pub(crate) use codec::ProcedureRecord;
+pub(crate) use container::{Container, LogPosition, Procedure};
+pub(crate) use definition::{missing, resource_id};
+pub(crate) use document::{Document, new_etag};
+pub(crate) use indexing::IndexingPolicy;
+pub(crate) use journal::Journal;
+pub(crate) use partition::PhysicalRange;
+pub(crate) use partition_key::{PartitionKey, PartitionKeyDefinition};
+pub(crate) use scope::Scope;
+pub(crate) use sync::lock;
+pub(crate) use search::{Continuation, Found, Position, Search, Source};
+pub(crate) use transaction::Transaction;
+
+/// How concurrent transactions of one logical partition see each other.
+///
+/// The service's documentation is not consistent on this, so both readings are offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Isolation {
+    /// One after another: stored procedures, batches and single writes of a partition wait for each other.
+    #[default]
+    Serial,
+    /// Side by side, each from its own snapshot. At the commit only etags that were passed explicitly, and ids
+    /// that were created, are checked; a conflict answers 449. Otherwise the last write wins.
+    Weak,
+}
+
+/// What all containers of the account share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) isolation: Isolation,
+    pub(crate) journal: Journal,
+    /// Physical partitions of a new container.
+    pub(crate) partitions: u32,
+}

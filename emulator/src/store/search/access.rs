@@ -1,0 +1,166 @@
+//! Finding documents through the index.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::query::{Context, Limit, Query, Test};
+use crate::value::Value;
+
+use super::super::container::{State, is_live};
+use super::super::index::ValueRange;
+use super::super::indexing::IndexingPolicy;
+use super::super::scope::Scope;
+use super::{Candidate, Search, Source};
+
+impl Search<'_> {
+    /// The documents of the most selective predicate, in the order of their keys; `None` when looking at all is
+    /// as good.
+    pub(super) fn indexed(&self, query: &Query, context: &Context<'_>) -> Option<Vec<Candidate>> {
+        let ranges = value_ranges(query, context, &self.container().meta().definition.indexing);
+        let scope = self.scope();
+        let mut found = self.with_index(|state| {
+            let range = most_selective(state, &ranges, &scope)?;
+            Some(self.load(state, state.index.groups(range, &scope, false)).collect::<Vec<_>>())
+        })??;
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Some(found)
+    }
+
+    /// The index range whose order is the query's, when reading it until there are rows enough gives the same as
+    /// sorting: the filter must keep out documents that are not in the range.
+    pub(super) fn order(&self, query: &Query, context: &Context<'_>) -> Option<(ValueRange, bool)> {
+        let shape = query.shape();
+        if shape.aggregate || shape.distinct || shape.group_by {
+            return None;
+        }
+        let (path, descending) = query.order_by_paths()?.into_iter().next()?;
+        let definition = &self.container().meta().definition.indexing;
+        if !definition.includes(&path) {
+            return None;
+        }
+        let ranges = value_ranges(query, context, &self.container().meta().definition.indexing);
+        let range = ranges.iter().find(|range| range.path == path)?.clone();
+        // A predicate that leaves few documents beats the order.
+        let scope = self.scope();
+        let few = self.with_index(|state| {
+            most_selective(state, &ranges, &scope)
+                .is_some_and(|best| best.path != path && state.index.count(best, &scope, FEW) < FEW)
+        })?;
+        (!few).then_some((range, descending))
+    }
+
+    /// The first `take` documents of a range (more when values are equal), and whether these are all.
+    pub(super) fn ordered(&self, range: &ValueRange, descending: bool, take: usize) -> (Vec<Candidate>, bool) {
+        let scope = self.scope();
+        self.with_index(|state| {
+            let mut found = Vec::new();
+            for group in state.index.groups(range, &scope, descending) {
+                if found.len() >= take {
+                    return (found, false);
+                }
+                found.extend(self.load(state, std::iter::once(group)));
+            }
+            (found, true)
+        })
+        .unwrap_or_else(|| (self.everything(), true))
+    }
+
+    /// Looks at the index, if it describes what this search sees: a transaction's snapshot may be older.
+    fn with_index<T>(&self, look: impl FnOnce(&State) -> T) -> Option<T> {
+        self.container().with_state(|state| match &self.source {
+            Source::Live { .. } => Some(look(state)),
+            Source::Snapshot { key, partition, .. } => state
+                .partitions
+                .get(*key)
+                .is_some_and(|current| Arc::ptr_eq(current, partition))
+                .then(|| look(state)),
+        })
+    }
+
+    fn load<'s>(
+        &self,
+        state: &'s State,
+        groups: impl Iterator<Item = Vec<super::DocumentKey>> + 's,
+    ) -> impl Iterator<Item = Candidate> + 's {
+        let default_ttl = self.container().meta().definition.default_ttl;
+        let now = self.now;
+        groups
+            .flatten()
+            .filter_map(|key| state.get(&key).map(|document| (key, document)))
+            .filter(move |(_, document)| is_live(document, default_ttl, now))
+    }
+}
+
+/// Up to this many documents are sorted rather than read in order.
+const FEW: usize = 64;
+
+/// The range with the fewest documents, unless looking at the whole scope is cheaper.
+fn most_selective<'r>(state: &State, ranges: &'r [ValueRange], scope: &Scope) -> Option<&'r ValueRange> {
+    let mut least = match scope {
+        Scope::Partition(key) => state.partitions.get(key).map_or(0, |partition| partition.len()),
+        Scope::Range { .. } => state.documents,
+    };
+    let mut best = None;
+    for range in ranges {
+        let count = state.index.count(range, scope, least);
+        if count < least {
+            (least, best) = (count, Some(range));
+        }
+    }
+    best
+}
+
+/// The conditions of a query that the index can answer.
+fn value_ranges(query: &Query, context: &Context<'_>, policy: &IndexingPolicy) -> Vec<ValueRange> {
+    query
+        .sargable(context)
+        .into_iter()
+        .filter(|predicate| policy.includes(&predicate.path))
+        .filter_map(|predicate| {
+            let spans = match predicate.test {
+                Test::Eq(value) => vec![point(&value)?],
+                Test::In(mut values) => {
+                    values.sort_by(Value::total_cmp);
+                    values.dedup();
+                    values.iter().map(point).collect::<Option<_>>()?
+                }
+                Test::Range { min, max } => vec![span(min, max)?],
+                // Arrays and objects are defined, too, but not in the index.
+                Test::Defined => return None,
+            };
+            Some(ValueRange { path: predicate.path, spans })
+        })
+        .collect()
+}
+
+fn point(value: &Value) -> Option<(Bound<Value>, Bound<Value>)> {
+    is_scalar(value).then(|| (Bound::Included(value.clone()), Bound::Included(value.clone())))
+}
+
+/// The values of the limits' type between them.
+fn span(min: Option<Limit>, max: Option<Limit>) -> Option<(Bound<Value>, Bound<Value>)> {
+    let of_type = min.as_ref().or(max.as_ref())?.value.clone();
+    if !is_scalar(&of_type) {
+        return None;
+    }
+    let bound = |limit: Limit| if limit.inclusive { Bound::Included(limit.value) } else { Bound::Excluded(limit.value) };
+    let rank = of_type.type_rank();
+    let low = min.map_or_else(|| Bound::Included(least(rank)), bound);
+    let high = max.map_or_else(|| Bound::Excluded(least(rank + 1)), bound);
+    Some((low, high))
+}
+
+fn is_scalar(value: &Value) -> bool {
+    matches!(value, Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_))
+}
+
+/// The least value of a type in the order of values.
+fn least(rank: u8) -> Value {
+    match rank {
+        0 | 1 => Value::Null,
+        2 => false.into(),
+        3 => f64::NEG_INFINITY.into(),
+        4 => "".into(),
+        _ => Vec::new().into(),
+    }
+}

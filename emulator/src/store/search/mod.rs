@@ -1,0 +1,341 @@
+//! Queries and feeds over the documents of a container or of a snapshot, page by page.
+//!
+//! Whatever way the documents are found, the rows are the same as those of looking at every document in scope in
+//! the order of their keys: the index only leaves out documents that the filter would drop, and only stops early
+//! where the rest sorts behind.
+
+mod access;
+mod continuation;
+
+use std::sync::Arc;
+
+use crate::charge::QueryWork;
+use crate::error::ServiceError;
+use crate::limits::MAX_PAGE_BYTES;
+use crate::query::{Context, Query};
+use crate::value::Value;
+
+use super::container::{Container, State, is_live};
+use super::document::Document;
+use super::index::DocumentKey;
+use super::partition::Partition;
+use super::partition_key::PartitionKey;
+use super::scope::Scope;
+pub(crate) use continuation::{Continuation, Position};
+
+/// Documents that are taken from the store at a time, so that commits need not wait for a long scan.
+const CHUNK: usize = 256;
+
+/// Where documents come from.
+pub(crate) enum Source<'a> {
+    /// The container as it is now.
+    Live { container: &'a Container, scope: Scope },
+    /// One logical partition as a transaction sees it.
+    Snapshot { container: &'a Container, key: &'a PartitionKey, partition: &'a Arc<Partition> },
+}
+
+/// A search for one page.
+pub(crate) struct Search<'a> {
+    pub(crate) source: Source<'a>,
+    /// Second for which expired documents are invisible.
+    pub(crate) now: i64,
+    pub(crate) page_rows: usize,
+    pub(crate) start: Option<Position>,
+}
+
+/// A page.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// The rows as JSON.
+    pub(crate) rows: Vec<String>,
+    /// Where the next page starts, if there may be one.
+    pub(crate) next: Option<Position>,
+    pub(crate) work: QueryWork,
+}
+
+impl Found {
+    /// The rows as one JSON array.
+    pub(crate) fn array(&self) -> String {
+        let bytes: usize = self.rows.iter().map(|row| row.len() + 1).sum();
+        let mut array = String::with_capacity(bytes + 2);
+        array.push('[');
+        for (at, row) in self.rows.iter().enumerate() {
+            if at > 0 {
+                array.push(',');
+            }
+            array.push_str(row);
+        }
+        array.push(']');
+        array
+    }
+
+    /// Adds a row unless the page is full with it.
+    fn push(&mut self, row: &Value, page_rows: usize) -> bool {
+        if self.rows.len() >= page_rows {
+            return false;
+        }
+        let row = row.to_json();
+        if !self.rows.is_empty() && self.work.bytes_returned + row.len() > MAX_PAGE_BYTES {
+            return false;
+        }
+        self.work.bytes_returned += row.len();
+        self.rows.push(row);
+        true
+    }
+}
+
+type Candidate = (DocumentKey, Arc<Document>);
+
+impl Search<'_> {
+    /// All documents, unfiltered.
+    ///
+    /// # Errors
+    /// 400 for a continuation of something else.
+    pub(crate) fn feed(&self) -> Result<Found, ServiceError> {
+        self.stream(&mut Scan { search: self, done: false, buffer: Vec::new().into_iter() }, |document, rows| {
+            rows.push(document.value.clone());
+            Ok(())
+        })
+    }
+
+    /// The rows of a query.
+    ///
+    /// # Errors
+    /// What the query engine refuses, and 400 for a continuation of another query.
+    pub(crate) fn query(&self, query: &Query, context: &Context<'_>) -> Result<Found, ServiceError> {
+        let shape = query.shape();
+        // Without FROM, and where a subquery reads the documents, rows do not belong to one document.
+        let whole = shape.top
+            || shape.order_by
+            || shape.aggregate
+            || shape.distinct
+            || shape.offset_limit
+            || shape.group_by
+            || shape.subquery
+            || !shape.from;
+        if whole {
+            return self.whole(query, context);
+        }
+        let run = |document: &Document, rows: &mut Vec<Value>| {
+            rows.extend(query.run(std::iter::once(&document.value), context)?);
+            Ok(())
+        };
+        match self.indexed(query, context) {
+            Some(candidates) => self.stream(&mut Listed::new(self, candidates), run),
+            None => self.stream(&mut Scan { search: self, done: false, buffer: Vec::new().into_iter() }, run),
+        }
+    }
+
+    /// Rows document by document: the next page starts behind the last document, whatever changed in between.
+    fn stream(
+        &self,
+        documents: &mut dyn Documents,
+        mut run: impl FnMut(&Document, &mut Vec<Value>) -> Result<(), ServiceError>,
+    ) -> Result<Found, ServiceError> {
+        let (mut last, mut skip) = match &self.start {
+            None => (None, 0),
+            // A document with rows left over is looked at again.
+            Some(Position::At { key, rows }) => (Some(key.clone()), *rows),
+            Some(Position::Offset(_)) => return Err(continuation::invalid()),
+        };
+        let mut resume = last.clone().filter(|_| skip > 0);
+        let mut found = Found::default();
+        let mut rows = Vec::new();
+        loop {
+            let next = match resume.take() {
+                Some(key) => self.get(&key).map(|document| (key, document)),
+                None => documents.next(last.as_ref()),
+            };
+            let Some((key, document)) = next else {
+                if skip > 0 {
+                    // The document is gone; go on behind it.
+                    skip = 0;
+                    continue;
+                }
+                return Ok(found);
+            };
+            rows.clear();
+            run(&document, &mut rows)?;
+            found.work.documents += 1;
+            found.work.index_entries += 1;
+            for (at, row) in rows.iter().enumerate().skip(skip) {
+                if !found.push(row, self.page_rows) {
+                    let (key, rows) = if at > 0 { (Some(key), at) } else { (last, 0) };
+                    found.next = key.map(|key| Position::At { key, rows });
+                    return Ok(found);
+                }
+            }
+            skip = 0;
+            last = Some(key);
+        }
+    }
+
+    /// Rows of a query whose pages are cut out of the whole result, by offset.
+    fn whole(&self, query: &Query, context: &Context<'_>) -> Result<Found, ServiceError> {
+        let offset = match &self.start {
+            None => 0,
+            Some(Position::Offset(offset)) => *offset,
+            Some(Position::At { .. }) => return Err(continuation::invalid()),
+        };
+        let (rows, mut work) = self.all_rows(query, context, offset.saturating_add(self.page_rows))?;
+        work.bytes_returned = 0;
+        let mut found = Found { work, ..Found::default() };
+        for (at, row) in rows.iter().enumerate().skip(offset) {
+            if !found.push(row, self.page_rows) {
+                found.next = Some(Position::Offset(at));
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The rows of a query, or at least more than `enough` of the first ones.
+    fn all_rows(
+        &self,
+        query: &Query,
+        context: &Context<'_>,
+        enough: usize,
+    ) -> Result<(Vec<Value>, QueryWork), ServiceError> {
+        let run = |documents: &[Candidate]| {
+            let rows = query.run(documents.iter().map(|(_, document)| &document.value), context)?;
+            let work =
+                QueryWork { index_entries: documents.len(), documents: documents.len(), bytes_returned: 0 };
+            Ok((rows, work))
+        };
+        if let Some((range, descending)) = self.order(query, context) {
+            let enough = query.row_limit(context).map_or(enough + 1, |limit| limit.min(enough + 1));
+            let mut take = enough.max(CHUNK);
+            loop {
+                let (documents, complete) = self.ordered(&range, descending, take);
+                let (rows, work) = run(&documents)?;
+                if complete || rows.len() >= enough {
+                    return Ok((rows, work));
+                }
+                take = take.saturating_mul(4);
+            }
+        }
+        run(&match self.indexed(query, context) {
+            Some(candidates) => candidates,
+            None => self.everything(),
+        })
+    }
+
+    /// Whether a document is there for this search.
+    fn sees(&self, document: &Document) -> bool {
+        is_live(document, self.container().meta().definition.default_ttl, self.now)
+    }
+
+    fn container(&self) -> &Container {
+        match &self.source {
+            Source::Live { container, .. } | Source::Snapshot { container, .. } => container,
+        }
+    }
+
+    fn scope(&self) -> Scope {
+        match &self.source {
+            Source::Live { scope, .. } => scope.clone(),
+            Source::Snapshot { key, .. } => Scope::Partition((*key).clone()),
+        }
+    }
+
+    fn get(&self, key: &DocumentKey) -> Option<Arc<Document>> {
+        let document = match &self.source {
+            Source::Snapshot { partition, .. } => partition.get(&key.1).cloned(),
+            Source::Live { container, .. } => container.with_state(|state| state.get(key)),
+        };
+        document.filter(|document| self.sees(document))
+    }
+
+    fn everything(&self) -> Vec<Candidate> {
+        let mut all = self.collect_after(None, usize::MAX);
+        let default_ttl = self.container().meta().definition.default_ttl;
+        all.retain(|(_, document)| is_live(document, default_ttl, self.now));
+        all
+    }
+
+    /// Up to `most` documents behind `after`, expired ones included.
+    fn collect_after(&self, after: Option<&DocumentKey>, most: usize) -> Vec<Candidate> {
+        match &self.source {
+            Source::Snapshot { key, partition, .. } => partition
+                .documents_after(after.map(|(_, id)| &**id))
+                .take(most)
+                .map(|document| (((*key).clone(), Arc::clone(&document.id)), Arc::clone(document)))
+                .collect(),
+            Source::Live { container, scope } => container.with_state(|state| state.collect(scope, after, most)),
+        }
+    }
+}
+
+/// Documents one after another, each behind a key.
+trait Documents {
+    fn next(&mut self, after: Option<&DocumentKey>) -> Option<Candidate>;
+}
+
+/// All documents in scope.
+struct Scan<'a> {
+    search: &'a Search<'a>,
+    buffer: std::vec::IntoIter<Candidate>,
+    done: bool,
+}
+
+impl Documents for Scan<'_> {
+    fn next(&mut self, after: Option<&DocumentKey>) -> Option<Candidate> {
+        let mut after = after.cloned();
+        loop {
+            for candidate in self.buffer.by_ref() {
+                if self.search.sees(&candidate.1) {
+                    return Some(candidate);
+                }
+                after = Some(candidate.0);
+            }
+            if self.done {
+                return None;
+            }
+            let chunk = self.search.collect_after(after.as_ref(), CHUNK);
+            self.done = chunk.len() < CHUNK;
+            self.buffer = chunk.into_iter();
+        }
+    }
+}
+
+/// Documents that the index found.
+struct Listed {
+    candidates: std::iter::Peekable<std::vec::IntoIter<Candidate>>,
+}
+
+impl Listed {
+    fn new(_search: &Search<'_>, candidates: Vec<Candidate>) -> Self {
+        Self { candidates: candidates.into_iter().peekable() }
+    }
+}
+
+impl Documents for Listed {
+    fn next(&mut self, after: Option<&DocumentKey>) -> Option<Candidate> {
+        while let Some(after) = after
+            && self.candidates.next_if(|(key, _)| key <= after).is_some()
+        {}
+        self.candidates.next()
+    }
+}
+
+impl State {
+    fn get(&self, (key, id): &DocumentKey) -> Option<Arc<Document>> {
+        self.partitions.get(key)?.get(id).cloned()
+    }
+
+    fn collect(&self, scope: &Scope, after: Option<&DocumentKey>, most: usize) -> Vec<Candidate> {
+        let (first, _) = scope.first();
+        let start = after.map_or(first, |(key, _)| key.clone());
+        let mut found = Vec::new();
+        for (key, partition) in self.partitions.range(start..).take_while(|(key, _)| scope.contains(key)) {
+            let behind = after.filter(|(last, _)| last == key).map(|(_, id)| &**id);
+            for document in partition.documents_after(behind) {
+                if found.len() >= most {
+                    return found;
+                }
+                found.push(((key.clone(), Arc::clone(&document.id)), Arc::clone(document)));
+            }
+        }
+        found
+    }
+}
