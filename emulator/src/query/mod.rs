@@ -143,7 +143,7 @@ impl Query {
                 return Err(located("SC2001", *span, &message));
             }
         }
-        let mut machine = eval::Machine::new(context);
+        let mut machine = eval::Machine::new(&self.facts, context);
         if self.streams {
             return machine.select_from(&self.select, &mut documents.cloned());
         }
@@ -153,7 +153,7 @@ impl Query {
 
     /// Conditions on paths of the document that every result meets, with parameters and the time filled in.
     pub(crate) fn sargable(&self, context: &Context<'_>) -> Vec<Predicate> {
-        plan::sargable(&self.select, context)
+        plan::sargable(&self.select, &self.facts, context)
     }
 
     /// The ORDER BY paths, `true` for descending, if all are plain paths of the document.

@@ -18,7 +18,7 @@ pub(super) const TABLE: &[Function] = &[
     function("INDEX_OF", 2, 3, index_of),
     function("LEFT", 2, 2, left),
     function("LENGTH", 1, 1, |c| c.text(0).map_or(Value::Undefined, |text| from_count(text.chars().count()))),
-    function("LOWER", 1, 2, |c| defined(c.text(0).map(str::to_lowercase))),
+    function("LOWER", 1, 1, |c| defined(c.text(0).map(str::to_lowercase))),
     function("LTRIM", 1, 2, |c| trim(c, |text, set| text.trim_start_matches(set))),
     function("REGEXMATCH", 2, 3, regex_match),
     function("REPLACE", 3, 3, replace),
@@ -38,7 +38,7 @@ pub(super) const TABLE: &[Function] = &[
     function("SUBSTRING", 3, 3, substring),
     function("TOSTRING", 1, 1, to_string),
     function("TRIM", 1, 2, |c| trim(c, |text, set| text.trim_start_matches(set).trim_end_matches(set))),
-    function("UPPER", 1, 2, |c| defined(c.text(0).map(str::to_uppercase))),
+    function("UPPER", 1, 1, |c| defined(c.text(0).map(str::to_uppercase))),
 ];
 
 fn concat(call: &Call<'_>) -> Value {

@@ -39,6 +39,12 @@ fn predicates() {
             vec![range(&["a"], limit("a\u{10ffff}", true), limit("b", false))],
         ),
         ("c.a = {x: [1]}", vec![eq(&["a"], r#"{"x":[1]}"#)]),
+        (
+            "c.a = 1 OR c.a IN (2, 3) OR c.a = null",
+            vec![predicate(&["a"], Test::In(vec![json("1"), json("2"), json("3"), json("null")]))],
+        ),
+        ("c.a = 1 OR (c.a = 2 AND c.b = 3)", vec![]),
+        ("c.a = 1 OR c.a > 2", vec![]),
         // None of these narrows anything down safely.
         ("c.a = 1 OR c.b = 2", vec![]),
         ("NOT (c.a = 1)", vec![]),
