@@ -2,6 +2,15 @@
 //! and what the store may use to find candidates (`plan`).
 //!
 //! Nothing here does I/O or knows HTTP. Recursion is bounded by the parser, so no query can exhaust the stack.
+//!
+//! Where the service's behaviour is not documented, or the documentation and what clients rely on disagree:
+//! - `=` and `!=` between different types give false and true, not `undefined` as the reference's table has it:
+//!   `c.x != null` is how the SDKs' LINQ finds values.
+//! - `NOT` binds weaker than comparisons.
+//! - String positions and lengths count code points.
+//! - A result that JSON cannot carry, such as `1/0`, is `undefined`.
+//! - ORDER BY several paths needs no composite index and keeps documents that lack one of the paths.
+//! - Aggregates may stand inside larger expressions, and GROUP BY may be combined with ORDER BY.
 
 // Comes off when the store and the gateway use the module.
 #![allow(dead_code)]
