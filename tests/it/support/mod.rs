@@ -68,13 +68,8 @@ pub fn unique(prefix: &str) -> String {
 
 /// Settings for a fresh container of the account under test.
 pub fn config() -> CosmosDBProviderConfig {
-    let account = account();
-    let mut config = CosmosDBProviderConfig::default();
-    config.endpoint = account.endpoint.clone();
-    config.key = account.key.clone();
-    config.database = account.database.clone();
-    config.container = unique("it");
-    config
+    let Account { endpoint, key, database } = account().clone();
+    CosmosDBProviderConfig { endpoint, key, database, container: unique("it"), ..Default::default() }
 }
 
 /// A provider on a fresh container, and the container for a look behind its back.
