@@ -153,7 +153,6 @@ impl CosmosDBProvider {
     pub async fn embedded() -> Result<Self, ProviderError> {
         let emulator = cosmos_emulator::Emulator::builder()
             .build()
-            .await
             .map_err(|error| ProviderError::permanent("start", format!("the embedded emulator: {error}")))?;
         let config = CosmosDBProviderConfig {
             endpoint: "embedded".to_owned(),
