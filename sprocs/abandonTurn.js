@@ -37,7 +37,7 @@ async function abandonTurn(argument) {
   }
   if (lock.backlog.length > 0) {
     // A message is never visible before its stamp, so the first stamp is its place in the queue.
-    const at = visibleAt === undefined ? lock.backlog[0] : visibleAt;
+    const at = visibleAt === undefined ? timeOf(lock.backlog[0]) : visibleAt;
     head.backlog.readyAt = head.backlog.readyAt === undefined ? at : Math.min(head.backlog.readyAt, at);
   }
   delete head.lock;

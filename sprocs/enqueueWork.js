@@ -14,5 +14,5 @@ async function enqueueWork(argument) {
   const now = Date.now();
   const stamp = nextStamp(0, argument.after, now);
   await createWork(argument.instanceId, argument.slot, [argument.work], () => stamp);
-  return { status: "queued", now: now, stamp: stamp, readyAt: stamp };
+  return { status: "queued", now: now, stamp: stamp, readyAt: timeOf(stamp) };
 }

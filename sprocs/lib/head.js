@@ -4,8 +4,11 @@
  * against each other.
  */
 
-/** Smallest step between two stamp stamps; exact in a double until the year 2248. */
-const StampStep = 1 / 1024;
+/**
+ * Order stamps are whole numbers, so many of them to a millisecond: they name documents, and only whole numbers
+ * are written the same way everywhere. They stay below 2^53 until the year 2248.
+ */
+const StampsPerMs = 1024;
 
 /** A message up to this many characters stays inside the head; longer ones get a document of their own. */
 const InlineMessageChars = 2048;
@@ -52,9 +55,9 @@ function newHead(instanceId, slot, incarnation) {
 }
 
 /**
- * The next stamp stamp of this partition: server milliseconds with a fraction. It is later than every stamp
- * this partition gave, and later than `after`, the latest stamp the caller has seen anywhere, so that what a
- * caller enqueues one after the other keeps that stamp across instances. `after` counts only while it lies in
+ * The next order stamp of this partition. It is later than every stamp this partition gave, and later than
+ * `after`, the latest stamp the caller has seen anywhere, so that what a caller enqueues one after the other
+ * keeps that order across instances. `after` counts only while it lies in
  * the server's past: a confused caller cannot push an item into the future.
  *
  * @param {number} lastStamp
@@ -63,8 +66,18 @@ function newHead(instanceId, slot, incarnation) {
  * @returns {number}
  */
 function nextStamp(lastStamp, after, now) {
-  const seen = after < now - StampStep ? after : 0;
-  return Math.max(now - 1, lastStamp + StampStep, seen + StampStep);
+  const seen = after < now * StampsPerMs ? after : 0;
+  return Math.max((now - 1) * StampsPerMs, lastStamp + 1, seen + 1);
+}
+
+/**
+ * The time of a stamp, in server milliseconds.
+ *
+ * @param {number} stamp
+ * @returns {number}
+ */
+function timeOf(stamp) {
+  return stamp / StampsPerMs;
 }
 
 /**
@@ -137,7 +150,7 @@ async function enqueue(head, messages, after, now) {
   for (const message of messages) {
     const stamp = nextStamp(head.lastStamp, after, now);
     head.lastStamp = stamp;
-    const visibleAt = message.delayMs ? now + message.delayMs : Math.max(stamp, message.visibleAt || 0);
+    const visibleAt = message.delayMs ? now + message.delayMs : Math.max(timeOf(stamp), message.visibleAt || 0);
     if (message.kind === "start") {
       head.startQueued = true;
     }

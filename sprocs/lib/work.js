@@ -19,7 +19,7 @@ async function createWork(instanceId, slot, items, stampOf) {
         id: copyId(item.id, copy),
         instanceId: instanceId,
         type: "work",
-        workReadyAt: stamp,
+        workReadyAt: timeOf(stamp),
         slot: slot,
         tag: item.tag,
         session: item.session,

@@ -143,7 +143,7 @@ pub(crate) struct Outbox {
 pub(crate) struct AckTurn {
     pub(crate) lock_id: String,
     pub(crate) nonce: String,
-    pub(crate) after: f64,
+    pub(crate) after: u64,
     pub(crate) execution: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) page: Option<NewPage>,
@@ -184,7 +184,7 @@ pub(crate) struct Changed {
     /// The server's time, ms.
     pub(crate) now: Option<f64>,
     /// Latest order stamp given in the partition.
-    pub(crate) stamp: Option<f64>,
+    pub(crate) stamp: Option<u64>,
     /// When the changed document next deserves a dispatcher, server ms.
     pub(crate) ready_at: Option<f64>,
     pub(crate) last_event: Option<u64>,

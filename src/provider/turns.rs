@@ -296,7 +296,7 @@ fn ack_argument(
     operation: &str,
     token: &TurnToken,
     turn: Turn,
-    after: f64,
+    after: u64,
 ) -> Result<AckTurn, ProviderError> {
     let instance = keys::partition_instance(&token.partition);
     if let Some(foreign) = turn.cancelled.iter().find(|activity| activity.instance != instance) {

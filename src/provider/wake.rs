@@ -102,15 +102,12 @@ impl Wake {
 pub(crate) struct OrderClock(AtomicU64);
 
 impl OrderClock {
-    pub(crate) fn latest(&self) -> f64 {
-        f64::from_bits(self.0.load(Ordering::Acquire))
+    pub(crate) fn latest(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
     }
 
-    pub(crate) fn saw(&self, stamp: Option<f64>) {
-        // The bit patterns of non-negative floats order like the floats.
-        if let Some(stamp) = stamp.filter(|stamp| stamp.is_finite() && *stamp > 0.0) {
-            self.0.fetch_max(stamp.to_bits(), Ordering::AcqRel);
-        }
+    pub(crate) fn saw(&self, stamp: Option<u64>) {
+        self.0.fetch_max(stamp.unwrap_or(0), Ordering::AcqRel);
     }
 }
 

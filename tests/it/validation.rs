@@ -183,7 +183,6 @@ validations! {
     test_kv_snapshot_in_fetch,
     test_kv_snapshot_after_clear_single,
     test_kv_snapshot_after_clear_all,
-    test_kv_execution_id_tracking,
     test_kv_cross_execution_overwrite,
     test_kv_cross_execution_remove_readd,
     test_kv_instance_isolation,

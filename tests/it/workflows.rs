@@ -8,7 +8,7 @@ use duroxide::providers::Provider;
 use duroxide::runtime::registry::ActivityRegistry;
 use duroxide::runtime::{Runtime, RuntimeOptions};
 use duroxide::{
-    ActivityContext, Client, Either2, OrchestrationContext, OrchestrationRegistry, OrchestrationStatus,
+    ActivityContext, Client, Either2, EventKind, OrchestrationContext, OrchestrationRegistry, OrchestrationStatus,
 };
 use duroxide_cosmos::CosmosDBProvider;
 
@@ -99,6 +99,20 @@ async fn ended(client: &Client, instance: &str) -> Result<String, String> {
     }
 }
 
+/// Waits until the instance listens: an event raised before that is dropped, by duroxide's rules.
+async fn subscribed(provider: &CosmosDBProvider, instance: &str) {
+    let listening = async {
+        loop {
+            let history = provider.read(instance).await.expect("history");
+            if history.iter().any(|event| matches!(event.kind, EventKind::ExternalSubscribed { .. })) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, listening).await.expect("the instance listens");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_step() {
     let (provider, container) = support::provider().await;
@@ -117,6 +131,7 @@ async fn every_kind_of_step() {
     assert!(error.contains("no luck"), "{error}");
 
     client.start_orchestration("event", "timer_or_event", "20000").await.expect("started");
+    subscribed(&provider, "event").await;
     client.raise_event("event", "go", "now").await.expect("raised");
     assert_eq!(ended(&client, "event").await, Ok("event now".into()));
 

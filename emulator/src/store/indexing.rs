@@ -195,12 +195,15 @@ fn path_entry(path: &str) -> Value {
 fn composites(policy: &Value) -> Result<Vec<Vec<(Vec<String>, bool)>>, ServiceError> {
     let mut composites = Vec::new();
     for composite in entries(policy, "compositeIndexes")? {
-        let Value::Array(items) = &composite else { return Err(invalid(format!("compositeIndexes {composite}"))) };
+        let Value::Array(items) = &composite else {
+            return Err(invalid(format!("compositeIndexes {composite}")));
+        };
         let mut paths = Vec::new();
         for item in items.iter() {
             let path = path_of(item);
             let steps = split_path(path).ok_or_else(|| invalid(format!("composite path '{path}'")))?;
-            let descending = item.get("order").as_str().is_some_and(|order| order.eq_ignore_ascii_case("descending"));
+            let descending =
+                item.get("order").as_str().is_some_and(|order| order.eq_ignore_ascii_case("descending"));
             paths.push((steps, descending));
         }
         composites.push(paths);
@@ -247,7 +250,9 @@ mod tests {
 
     #[test]
     fn excluded_subtrees_are_pruned() {
-        let policy = policy(r#"{"excludedPaths":[{"path":"/p/*"},{"path":"/q/*"}],"includedPaths":[{"path":"/*"},{"path":"/q/r/?"}]}"#);
+        let policy = policy(
+            r#"{"excludedPaths":[{"path":"/p/*"},{"path":"/q/*"}],"includedPaths":[{"path":"/*"},{"path":"/q/r/?"}]}"#,
+        );
         assert!(policy.prunes(&["p"]));
         assert!(policy.prunes(&["p", "x"]));
         assert!(!policy.prunes(&["q"]));

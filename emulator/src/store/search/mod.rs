@@ -92,10 +92,13 @@ impl Search<'_> {
     /// # Errors
     /// 400 for a continuation of something else.
     pub(crate) fn feed(&self) -> Result<Found, ServiceError> {
-        self.stream(&mut Scan { search: self, done: false, buffer: Vec::new().into_iter() }, |document, rows| {
-            rows.push(document.value.clone());
-            Ok(())
-        })
+        self.stream(
+            &mut Scan { search: self, done: false, buffer: Vec::new().into_iter() },
+            |document, rows| {
+                rows.push(document.value.clone());
+                Ok(())
+            },
+        )
     }
 
     /// The rows of a query.
@@ -261,7 +264,9 @@ impl Search<'_> {
                 .take(most)
                 .map(|document| (((*key).clone(), Arc::clone(&document.id)), Arc::clone(document)))
                 .collect(),
-            Source::Live { container, scope } => container.with_state(|state| state.collect(scope, after, most)),
+            Source::Live { container, scope } => {
+                container.with_state(|state| state.collect(scope, after, most))
+            }
         }
     }
 }
