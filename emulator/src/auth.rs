@@ -45,7 +45,9 @@ impl MasterKey {
     /// 401 when it is missing, malformed or wrong; 403 when its date is too far from `now_ms`.
     pub(crate) fn verify(&self, signed: &Signed<'_>, now_ms: i64) -> Result<(), ServiceError> {
         let header = signed.authorization.ok_or_else(|| {
-            unauthorized("Required Header authorization is missing. Ensure a valid Authorization token is passed.")
+            unauthorized(
+                "Required Header authorization is missing. Ensure a valid Authorization token is passed.",
+            )
         })?;
         let signature = signature(header)?;
         let (x_ms_date, date) = match (signed.x_ms_date, signed.date) {
@@ -111,8 +113,12 @@ fn signature(header: &str) -> Result<Vec<u8>, ServiceError> {
     }
     match kind {
         Some("master") => {}
-        Some("aad") => return Err(unauthorized("The emulator accepts the master key only, no Microsoft Entra tokens.")),
-        Some("resource") => return Err(unauthorized("The emulator accepts the master key only, no resource tokens.")),
+        Some("aad") => {
+            return Err(unauthorized("The emulator accepts the master key only, no Microsoft Entra tokens."));
+        }
+        Some("resource") => {
+            return Err(unauthorized("The emulator accepts the master key only, no resource tokens."));
+        }
         _ => return Err(malformed()),
     }
     if version != Some("1.0") {
@@ -145,13 +151,16 @@ fn unauthorized(message: &str) -> ServiceError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     // The example of the service's documentation.
-    const KEY: &str = "dsZQi3KtZmCv1ljt3VNWNm7sQUF1y5rJfC6kv5JiwvW0EndXdDku/dkKBp8/ufDToSxLzR4y+O/0H/t4bQtVNw==";
+    const KEY: &str =
+        "dsZQi3KtZmCv1ljt3VNWNm7sQUF1y5rJfC6kv5JiwvW0EndXdDku/dkKBp8/ufDToSxLzR4y+O/0H/t4bQtVNw==";
     const DATE: &str = "Thu, 27 Apr 2017 00:51:12 GMT";
-    const TOKEN: &str = "type%3dmaster%26ver%3d1.0%26sig%3dc09PEVJrgp2uQRkr934kFbTqhByc7TVr3OHyqlu%2bc%2bc%3d";
+    const TOKEN: &str =
+        "type%3dmaster%26ver%3d1.0%26sig%3dc09PEVJrgp2uQRkr934kFbTqhByc7TVr3OHyqlu%2bc%2bc%3d";
 
     fn now() -> i64 {
         1_493_254_272_000
@@ -188,7 +197,13 @@ mod tests {
     #[test]
     fn other_tokens_are_refused() {
         let key = MasterKey::parse(KEY).unwrap();
-        for token in ["", "x", "type=aad&ver=1.0&sig=abc", "type=resource&ver=1&sig=abc", "type=master&ver=1.0&sig=%%%"] {
+        for token in [
+            "",
+            "x",
+            "type=aad&ver=1.0&sig=abc",
+            "type=resource&ver=1&sig=abc",
+            "type=master&ver=1.0&sig=%%%",
+        ] {
             assert_eq!(key.verify(&signed(token, "GET"), now()).unwrap_err().status, 401, "{token}");
         }
         assert_eq!(key.verify(&Signed::default(), now()).unwrap_err().status, 401);

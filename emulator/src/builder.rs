@@ -173,7 +173,8 @@ impl Builder {
     fn account(&self) -> Result<Account, StartError> {
         let Some(path) = &self.data_dir else { return Ok(Account::new(self.shared(Journal::default()))) };
         let failed = |reason: String| StartError::DataDir { path: path.clone(), reason };
-        let (disk, entries) = crate::persist::Disk::open(Path::new(path)).map_err(|error| failed(error.to_string()))?;
+        let (disk, entries) =
+            crate::persist::Disk::open(Path::new(path)).map_err(|error| failed(error.to_string()))?;
         let account = Account::new(self.shared(Journal::on(disk)));
         account.load(entries).map_err(failed)?;
         Ok(account)
@@ -183,6 +184,9 @@ impl Builder {
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Without the key.
-        f.debug_struct("Builder").field("address", &self.address).field("port", &self.port).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("address", &self.address)
+            .field("port", &self.port)
+            .finish_non_exhaustive()
     }
 }

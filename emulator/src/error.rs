@@ -43,21 +43,13 @@ impl ServiceError {
     /// 404/1003: the container or database the resource would live in does not exist.
     #[must_use]
     pub fn owner_not_found() -> Self {
-        Self::new(
-            404,
-            1003,
-            "Message: {\"Errors\":[\"Owner resource does not exist\"]}",
-        )
+        Self::new(404, 1003, "Message: {\"Errors\":[\"Owner resource does not exist\"]}")
     }
 
     /// 409 for an id that is taken.
     #[must_use]
     pub fn conflict() -> Self {
-        Self::new(
-            409,
-            0,
-            "Message: {\"Errors\":[\"Resource with specified id or name already exists.\"]}",
-        )
+        Self::new(409, 0, "Message: {\"Errors\":[\"Resource with specified id or name already exists.\"]}")
     }
 
     /// 412 for an etag that no longer matches.

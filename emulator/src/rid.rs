@@ -66,7 +66,9 @@ impl ContainerRid {
     /// The counter in `rid`, if it is a `kind` of this container.
     pub(crate) fn ordinal(self, kind: Leaf, rid: &str) -> Option<u64> {
         match parse(rid)? {
-            Rid::Leaf(container, nibble, ordinal) if container == self && nibble == kind as u8 => Some(ordinal),
+            Rid::Leaf(container, nibble, ordinal) if container == self && nibble == kind as u8 => {
+                Some(ordinal)
+            }
             _ => None,
         }
     }
@@ -102,6 +104,7 @@ fn encode(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

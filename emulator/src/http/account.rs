@@ -9,7 +9,8 @@ impl Service {
         // In-process there is no endpoint of its own; the one that was asked leads back here.
         let host = request.header(http::header::HOST.as_str()).unwrap_or("localhost");
         let endpoint = self.endpoint.get().cloned().unwrap_or_else(|| format!("http://{host}"));
-        let location = serde_json::json!([{ "name": "Emulator", "databaseAccountEndpoint": format!("{endpoint}/") }]);
+        let location =
+            serde_json::json!([{ "name": "Emulator", "databaseAccountEndpoint": format!("{endpoint}/") }]);
         let policy = serde_json::json!({
             "asyncReplication": false,
             "minReplicaSetSize": 1,

@@ -34,13 +34,16 @@ impl Service {
     /// That mode is refused rather than run with other semantics.
     pub(super) async fn batch(&self, path: ContainerPath<'_>, request: &Request) -> Answer {
         let container = self.owner(path)?;
-        let explicitly_not = |name: &str| request.header(name).is_some_and(|value| value.eq_ignore_ascii_case("false"));
+        let explicitly_not =
+            |name: &str| request.header(name).is_some_and(|value| value.eq_ignore_ascii_case("false"));
         if request.flag(headers::BATCH_CONTINUE_ON_ERROR) || explicitly_not(headers::BATCH_ATOMIC) {
             return Err(super::unsupported("batches that are not atomic").into());
         }
         let body = request.json()?;
         let Value::Array(operations) = &body else {
-            return Err(ServiceError::bad_request("The body of a batch must be an array of operations.").into());
+            return Err(
+                ServiceError::bad_request("The body of a batch must be an array of operations.").into()
+            );
         };
         if operations.is_empty() || operations.len() > MAX_BATCH_OPERATIONS {
             return Err(ServiceError::bad_request(format!(
@@ -85,7 +88,9 @@ impl Service {
         let if_match = operation.get("ifMatch").as_str();
         let id = match (operation.get("id").as_str(), body.get("id").as_str()) {
             (Some(id), Some(own)) if id != own && kind != "Patch" => {
-                return Err(ServiceError::bad_request("The id of the operation differs from the id in its body."));
+                return Err(ServiceError::bad_request(
+                    "The id of the operation differs from the id in its body.",
+                ));
             }
             (Some(id), _) | (None, Some(id)) => id,
             (None, None) => "",
@@ -147,7 +152,13 @@ fn failed_results(count: usize, failed: usize, error: &ServiceError, charge: f64
     let results: Vec<Value> = (0..count)
         .map(|at| {
             let done = if at == failed {
-                Done { status: error.status, sub_status: error.sub_status, charge, document: None, etag: None }
+                Done {
+                    status: error.status,
+                    sub_status: error.sub_status,
+                    charge,
+                    document: None,
+                    etag: None,
+                }
             } else {
                 Done { status: FAILED_DEPENDENCY, sub_status: 0, charge: 0.0, document: None, etag: None }
             };

@@ -13,7 +13,10 @@ use super::{Answer, Service};
 
 impl Service {
     /// The container that `path` names.
-    pub(super) fn container(&self, path: ContainerPath<'_>) -> Result<std::sync::Arc<Container>, ServiceError> {
+    pub(super) fn container(
+        &self,
+        path: ContainerPath<'_>,
+    ) -> Result<std::sync::Arc<Container>, ServiceError> {
         self.account.container(path.database, path.container)
     }
 

@@ -26,7 +26,8 @@ impl Service {
         let container = self.owner(path)?;
         let body = request.json()?;
         let mut txn = begin(&container, request).await?;
-        let (document, created) = txn.upsert(&body, request.if_match()).map_err(|error| failed(error, &txn))?;
+        let (document, created) =
+            txn.upsert(&body, request.if_match()).map_err(|error| failed(error, &txn))?;
         finish(txn, if created { 201 } else { 200 }, Some(&document), request).await
     }
 
@@ -37,7 +38,7 @@ impl Service {
         let position = container.position(&key);
         let found = container.read(&key, id).or_else(|| {
             let ordinal = container.rid.ordinal(Leaf::Document, id)?;
-            let id = container.snapshot(&key).id_of(ordinal)?.clone();
+            let id = container.snapshot(&key).id_of(ordinal).map(Arc::clone)?;
             container.read(&key, &id)
         });
         let Some(document) = found else {
@@ -50,7 +51,12 @@ impl Service {
         Ok(describe(reply, &container))
     }
 
-    pub(super) async fn replace_document(&self, path: ContainerPath<'_>, id: &str, request: &Request) -> Answer {
+    pub(super) async fn replace_document(
+        &self,
+        path: ContainerPath<'_>,
+        id: &str,
+        request: &Request,
+    ) -> Answer {
         let container = self.owner(path)?;
         let body = request.json()?;
         let mut txn = begin(&container, request).await?;
@@ -59,7 +65,12 @@ impl Service {
         finish(txn, 200, Some(&document), request).await
     }
 
-    pub(super) async fn patch_document(&self, path: ContainerPath<'_>, id: &str, request: &Request) -> Answer {
+    pub(super) async fn patch_document(
+        &self,
+        path: ContainerPath<'_>,
+        id: &str,
+        request: &Request,
+    ) -> Answer {
         let container = self.owner(path)?;
         let body = request.json()?;
         let mut txn = begin(&container, request).await?;
@@ -69,7 +80,12 @@ impl Service {
         finish(txn, 200, Some(&document), request).await
     }
 
-    pub(super) async fn delete_document(&self, path: ContainerPath<'_>, id: &str, request: &Request) -> Answer {
+    pub(super) async fn delete_document(
+        &self,
+        path: ContainerPath<'_>,
+        id: &str,
+        request: &Request,
+    ) -> Answer {
         let container = self.owner(path)?;
         let mut txn = begin(&container, request).await?;
         let id = resolve(&txn, id);
@@ -79,7 +95,10 @@ impl Service {
 }
 
 /// Starts the transaction of a request on one partition.
-pub(super) async fn begin(container: &Arc<Container>, request: &Request) -> Result<Transaction, ServiceError> {
+pub(super) async fn begin(
+    container: &Arc<Container>,
+    request: &Request,
+) -> Result<Transaction, ServiceError> {
     let key = request.partition_key(&container.meta().definition.partition_key)?;
     Ok(Transaction::begin(container, key).await)
 }

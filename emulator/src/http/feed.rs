@@ -39,7 +39,9 @@ impl QueryBody {
                 .iter()
                 .map(|item| match item.get("name") {
                     Value::String(name) => Ok((name.to_string(), item.get("value").clone())),
-                    other => Err(ServiceError::bad_request(format!("A query parameter has no name: {other}"))),
+                    other => {
+                        Err(ServiceError::bad_request(format!("A query parameter has no name: {other}")))
+                    }
                 })
                 .collect::<Result<_, _>>()?,
             Value::Undefined | Value::Null => Vec::new(),
@@ -100,7 +102,9 @@ fn page(request: &Request, name: &str, rid: &str, rows: &[Value], identity: &str
     body.insert("_count", Value::Number(page.len() as f64));
     let body = Value::from(body).to_json();
     let work = QueryWork { index_entries: 0, documents: 0, bytes_returned: body.len() };
-    let reply = Reply::json(200, body).charge(charge::query(work)).header(headers::ITEM_COUNT, &page.len().to_string());
+    let reply = Reply::json(200, body)
+        .charge(charge::query(work))
+        .header(headers::ITEM_COUNT, &page.len().to_string());
     if end == rows.len() {
         return Ok(reply);
     }

@@ -95,7 +95,8 @@ fn put(document: &mut Value, path: &[String], value: Value, how: Put) -> Result<
         }
         Value::Array(items) => {
             let items = Arc::make_mut(items);
-            let at = index(name, items.len()).ok_or_else(|| refused("patch", path, "the index is out of range"))?;
+            let at = index(name, items.len())
+                .ok_or_else(|| refused("patch", path, "the index is out of range"))?;
             match how {
                 Put::Add => items.insert(at, value),
                 _ if at < items.len() => items[at] = value,
@@ -124,7 +125,9 @@ fn take(document: &mut Value, path: &[String]) -> Result<Value, ServiceError> {
 fn increment(document: &mut Value, path: &[String], by: &Value) -> Result<(), ServiceError> {
     let by = by.as_f64().ok_or_else(|| refused("incr", path, "the value is not a number"))?;
     let current = path.iter().fold(document.clone(), |value, name| match &value {
-        Value::Array(items) => name.parse().ok().and_then(|at: usize| items.get(at).cloned()).unwrap_or_default(),
+        Value::Array(items) => {
+            name.parse().ok().and_then(|at: usize| items.get(at).cloned()).unwrap_or_default()
+        }
         _ => value.get(name).clone(),
     });
     let sum = match current {
@@ -139,13 +142,18 @@ fn increment(document: &mut Value, path: &[String], by: &Value) -> Result<(), Se
 }
 
 /// The value that holds the last name of `path`, and that name.
-fn parent<'a, 'p>(document: &'a mut Value, path: &'p [String]) -> Result<(&'a mut Value, &'p str), ServiceError> {
+fn parent<'a, 'p>(
+    document: &'a mut Value,
+    path: &'p [String],
+) -> Result<(&'a mut Value, &'p str), ServiceError> {
     let (name, above) = path.split_last().ok_or_else(|| refused("patch", path, "the path is empty"))?;
     let mut at = document;
     for step in above {
         at = match at {
             Value::Object(members) => Arc::make_mut(members).get_mut(step),
-            Value::Array(items) => step.parse().ok().and_then(|index: usize| Arc::make_mut(items).get_mut(index)),
+            Value::Array(items) => {
+                step.parse().ok().and_then(|index: usize| Arc::make_mut(items).get_mut(index))
+            }
             _ => None,
         }
         .ok_or_else(|| refused("patch", path, "the parent does not exist"))?;
@@ -161,7 +169,8 @@ fn index(name: &str, len: usize) -> Option<usize> {
 /// The names of a JSON pointer.
 fn pointer(path: &Value) -> Result<Vec<String>, ServiceError> {
     let text = path.as_str().and_then(|text| text.strip_prefix('/')).filter(|text| !text.is_empty());
-    let text = text.ok_or_else(|| ServiceError::bad_request(format!("The patch path {path} is not valid.")))?;
+    let text =
+        text.ok_or_else(|| ServiceError::bad_request(format!("The patch path {path} is not valid.")))?;
     Ok(text.split('/').map(|name| name.replace("~1", "/").replace("~0", "~")).collect())
 }
 
@@ -173,6 +182,7 @@ fn refused(kind: &str, path: &[String], reason: &str) -> ServiceError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

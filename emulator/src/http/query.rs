@@ -6,7 +6,9 @@ use crate::charge;
 use crate::epk::{self, Epk};
 use crate::error::ServiceError;
 use crate::query::{Context, Query, Shape, Test};
-use crate::store::{Container, Continuation, Found, LogPosition, PartitionKeyDefinition, PhysicalRange, Scope, Search, Source};
+use crate::store::{
+    Container, Continuation, Found, LogPosition, PartitionKeyDefinition, PhysicalRange, Scope, Search, Source,
+};
 use crate::value::{Object, Value};
 
 use super::feed::QueryBody;
@@ -42,7 +44,9 @@ impl Service {
             Some(target) => target,
             None => Target::Walk,
         };
-        self.page(&PageRequest { container: &container, target, request, identity: "" }, |search| search.feed())
+        self.page(&PageRequest { container: &container, target, request, identity: "" }, |search| {
+            search.feed()
+        })
     }
 
     pub(super) fn query_documents(&self, path: ContainerPath<'_>, request: &Request) -> Answer {
@@ -60,7 +64,8 @@ impl Service {
                 None => Target::Walk,
             },
         };
-        check_servable(&target, query.shape(), request).map_err(|failure| failure.details(info(&body.text)))?;
+        check_servable(&target, query.shape(), request)
+            .map_err(|failure| failure.details(info(&body.text)))?;
         self.page(&PageRequest { container: &container, target, request, identity: &identity }, |search| {
             search.query(&query, &context)
         })
@@ -84,7 +89,9 @@ impl Service {
                 let at = ranges
                     .iter()
                     .position(|range| start.range.is_none_or(|id| range.id == id))
-                    .ok_or_else(|| ServiceError::new(410, 1002, "The partition key range of the continuation is gone."))?;
+                    .ok_or_else(|| {
+                        ServiceError::new(410, 1002, "The partition key range of the continuation is gone.")
+                    })?;
                 let range = &ranges[at];
                 walk = Some((range.id, ranges.get(at + 1).map(|next| next.id)));
                 let scope = Scope::Range { min: range.min.clone(), max: range.max.clone() };

@@ -100,7 +100,8 @@ impl Failure {
     /// Adds where the log of the physical partition stands.
     #[must_use]
     pub(crate) fn at(self, position: LogPosition) -> Self {
-        self.header(headers::SESSION_TOKEN, &position.session_token()).header(headers::LSN, &position.lsn.to_string())
+        self.header(headers::SESSION_TOKEN, &position.session_token())
+            .header(headers::LSN, &position.lsn.to_string())
     }
 
     /// The request units.
@@ -151,7 +152,8 @@ impl Reply {
     pub(crate) fn into_response(self, activity_id: &str) -> Response<Bytes> {
         let has_body = !self.body.is_empty();
         let mut response = Response::new(self.body);
-        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let map = response.headers_mut();
         for (name, value) in COMMON {
             map.insert(HeaderName::from_static(name), HeaderValue::from_static(value));

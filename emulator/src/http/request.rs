@@ -36,7 +36,8 @@ impl Request {
     /// Whether a POST on a feed is a query.
     pub(crate) fn is_query(&self) -> bool {
         let content_type = self.header(http::header::CONTENT_TYPE.as_str()).unwrap_or_default();
-        self.flag(headers::IS_QUERY) || content_type.trim().to_ascii_lowercase().starts_with("application/query+json")
+        self.flag(headers::IS_QUERY)
+            || content_type.trim().to_ascii_lowercase().starts_with("application/query+json")
     }
 
     /// The etag of `If-Match`.
@@ -76,7 +77,9 @@ impl Request {
             None | Some("") => Ok(DEFAULT_PAGE_ROWS),
             Some("-1") => Ok(SERVER_DECIDES),
             Some(text) => text.parse().ok().filter(|count| *count > 0).ok_or_else(|| {
-                ServiceError::bad_request(format!("The value '{text}' specified for max-item-count is not valid."))
+                ServiceError::bad_request(format!(
+                    "The value '{text}' specified for max-item-count is not valid."
+                ))
             }),
         }
     }
@@ -93,10 +96,9 @@ impl Request {
     pub(crate) fn throughput(&self) -> Result<Option<u64>, ServiceError> {
         match self.header(headers::OFFER_THROUGHPUT).map(str::trim) {
             None | Some("") => Ok(None),
-            Some(text) => text
-                .parse()
-                .map(Some)
-                .map_err(|_| ServiceError::bad_request(format!("The offer throughput '{text}' is not a number."))),
+            Some(text) => text.parse().map(Some).map_err(|_| {
+                ServiceError::bad_request(format!("The offer throughput '{text}' is not a number."))
+            }),
         }
     }
 
@@ -104,7 +106,10 @@ impl Request {
     ///
     /// # Errors
     /// 400 when it is missing, malformed or has another number of components than the container has paths.
-    pub(crate) fn partition_key(&self, definition: &PartitionKeyDefinition) -> Result<PartitionKey, ServiceError> {
+    pub(crate) fn partition_key(
+        &self,
+        definition: &PartitionKeyDefinition,
+    ) -> Result<PartitionKey, ServiceError> {
         match self.partition_key_components()? {
             Some(components) => definition.key(&components),
             None => Err(ServiceError::bad_request("PartitionKey value must be supplied for this operation.")),

@@ -125,9 +125,13 @@ impl<'a> Operation<'a> {
                 Method::DELETE => Self::DeleteDatabase(id),
                 _ => Self::Unknown,
             },
-            ["dbs", id, "colls"] => {
-                feed(method, query, Self::ListContainers(id), Self::CreateContainer(id), Self::QueryContainers(id))
-            }
+            ["dbs", id, "colls"] => feed(
+                method,
+                query,
+                Self::ListContainers(id),
+                Self::CreateContainer(id),
+                Self::QueryContainers(id),
+            ),
             ["dbs", _, "users", ..] => Self::Unsupported("users and permissions"),
             ["dbs", _, "clientencryptionkeys", ..] => Self::Unsupported("client encryption keys"),
             ["dbs", database, "colls", container, ref rest @ ..] => {
@@ -172,9 +176,13 @@ impl<'a> Operation<'a> {
                 _ => Self::Unknown,
             },
             ["docs", _, "attachments", ..] => Self::Unsupported("attachments"),
-            ["sprocs"] => {
-                feed(method, query, Self::ListProcedures(path), Self::CreateProcedure(path), Self::QueryProcedures(path))
-            }
+            ["sprocs"] => feed(
+                method,
+                query,
+                Self::ListProcedures(path),
+                Self::CreateProcedure(path),
+                Self::QueryProcedures(path),
+            ),
             ["sprocs", id] => match *method {
                 Method::GET => Self::ReadProcedure(path, id),
                 Method::PUT => Self::ReplaceProcedure(path, id),

@@ -47,10 +47,11 @@ impl Server {
         let (stop, stop_asked) = watch::channel(false);
         let (report, stopped) = watch::channel(false);
         // Detached: ends by itself when `stop` is dropped.
-        let _: JoinHandle<()> = tokio::spawn(async move {
+        let task: JoinHandle<()> = tokio::spawn(async move {
             accept(listener, service, stop_asked).await;
             let _ = report.send(true);
         });
+        drop(task);
         Self { stop, stopped }
     }
 
@@ -85,7 +86,10 @@ async fn accept(listener: TcpListener, service: Arc<Service>, mut stop: watch::R
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(MAX_HEADER_BYTES)
-            .serve_connection(TokioIo::new(stream), service_fn(move |request| serve(Arc::clone(&service), request)));
+            .serve_connection(
+                TokioIo::new(stream),
+                service_fn(move |request| serve(Arc::clone(&service), request)),
+            );
         let connection = graceful.watch(connection);
         tokio::spawn(async move { log_end(connection.await, peer) });
     }
@@ -106,12 +110,15 @@ async fn serve(
     request: http::Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
-    let response = match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_REQUEST_BYTES).collect()).await {
-        Ok(Ok(body)) => detached(service, http::Request::from_parts(parts, body.to_bytes())).await,
-        Ok(Err(error)) if error.is::<LengthLimitError>() => refuse(ServiceError::too_large()),
-        Ok(Err(error)) => refuse(ServiceError::bad_request(format!("The request body cannot be read: {error}"))),
-        Err(_) => refuse(ServiceError::new(408, 0, "The request body did not arrive in time.")),
-    };
+    let response =
+        match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_REQUEST_BYTES).collect()).await {
+            Ok(Ok(body)) => detached(service, http::Request::from_parts(parts, body.to_bytes())).await,
+            Ok(Err(error)) if error.is::<LengthLimitError>() => refuse(ServiceError::too_large()),
+            Ok(Err(error)) => {
+                refuse(ServiceError::bad_request(format!("The request body cannot be read: {error}")))
+            }
+            Err(_) => refuse(ServiceError::new(408, 0, "The request body did not arrive in time.")),
+        };
     Ok(response.map(Full::new))
 }
 
@@ -121,7 +128,8 @@ pub(crate) async fn detached(service: Arc<Service>, request: http::Request<Bytes
         Ok(response) => response,
         Err(error) => {
             tracing::error!(%error, "a request failed unexpectedly");
-            let mut response = refuse(ServiceError::new(500, 0, "The emulator failed to process the request."));
+            let mut response =
+                refuse(ServiceError::new(500, 0, "The emulator failed to process the request."));
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             response
         }

@@ -51,7 +51,12 @@ impl Service {
         Ok(Reply::resource(200, &value(&container, &procedure)))
     }
 
-    pub(super) async fn replace_procedure(&self, path: ContainerPath<'_>, id: &str, request: &Request) -> Answer {
+    pub(super) async fn replace_procedure(
+        &self,
+        path: ContainerPath<'_>,
+        id: &str,
+        request: &Request,
+    ) -> Answer {
         let container = self.owner(path)?;
         let old = find(&container, id)?;
         let record = self.record(&request.json()?)?;
@@ -63,14 +68,24 @@ impl Service {
         Ok(Reply::resource(200, &value(&container, &procedure)).charge(METADATA_WRITE))
     }
 
-    pub(super) async fn delete_procedure(&self, path: ContainerPath<'_>, id: &str, request: &Request) -> Answer {
+    pub(super) async fn delete_procedure(
+        &self,
+        path: ContainerPath<'_>,
+        id: &str,
+        request: &Request,
+    ) -> Answer {
         let container = self.owner(path)?;
         let procedure = find(&container, id)?;
         container.delete_procedure(&procedure.record.id, request.if_match())?.wait().await?;
         Ok(Reply::empty(204).charge(METADATA_WRITE))
     }
 
-    pub(super) async fn execute_procedure(&self, path: ContainerPath<'_>, id: &str, request: &Request) -> Answer {
+    pub(super) async fn execute_procedure(
+        &self,
+        path: ContainerPath<'_>,
+        id: &str,
+        request: &Request,
+    ) -> Answer {
         let container = self.owner(path)?;
         let procedure = find(&container, id)?;
         let txn = begin(&container, request).await?.stamped_at_commit();

@@ -74,13 +74,15 @@ impl Account {
                 }
                 Key::Document(rid, ordinal) => {
                     let json = Value::parse(&value).map_err(|error| broken(&error))?;
-                    let document = Document::load(json, ordinal, value.len()).ok_or_else(|| broken(&"no document"))?;
+                    let document =
+                        Document::load(json, ordinal, value.len()).ok_or_else(|| broken(&"no document"))?;
                     containers.entry(rid).or_default().1.documents.push(document);
                 }
             }
         }
         for (number, record) in databases {
-            let database = Arc::new(Database { number, record: RwLock::new(record), containers: RwLock::default() });
+            let database =
+                Arc::new(Database { number, record: RwLock::new(record), containers: RwLock::default() });
             sync::write(&self.databases).insert(database.id(), database);
         }
         for (rid, (record, loaded)) in containers {
@@ -90,7 +92,12 @@ impl Account {
         Ok(())
     }
 
-    fn load_container(&self, rid: ContainerRid, record: ContainerRecord, loaded: Loaded) -> Result<(), ServiceError> {
+    fn load_container(
+        &self,
+        rid: ContainerRid,
+        record: ContainerRecord,
+        loaded: Loaded,
+    ) -> Result<(), ServiceError> {
         let database = sync::read(&self.databases)
             .values()
             .find(|database| database.number == rid.database)
@@ -121,7 +128,9 @@ impl Account {
             return Ok(Arc::clone(database));
         }
         match rid::parse(name) {
-            Some(Rid::Database(number)) => databases.values().find(|database| database.number == number).cloned(),
+            Some(Rid::Database(number)) => {
+                databases.values().find(|database| database.number == number).cloned()
+            }
             _ => None,
         }
         .ok_or_else(ServiceError::not_found)
@@ -151,8 +160,10 @@ impl Account {
             throughput,
         };
         let counters = AccountRecord { databases: number };
-        let writes = vec![(Key::Account.encode(), Some(codec::encode(&counters))), database_write(number, &record)];
-        let database = Arc::new(Database { number, record: RwLock::new(record), containers: RwLock::default() });
+        let writes =
+            vec![(Key::Account.encode(), Some(codec::encode(&counters))), database_write(number, &record)];
+        let database =
+            Arc::new(Database { number, record: RwLock::new(record), containers: RwLock::default() });
         databases.insert(id, Arc::clone(&database));
         Ok((database, self.shared.journal.append(writes)))
     }
@@ -161,7 +172,11 @@ impl Account {
     ///
     /// # Errors
     /// 404 when there is none, 412 when `if_match` names another version.
-    pub(crate) fn delete_database(&self, name: &str, if_match: Option<&str>) -> Result<Durable, ServiceError> {
+    pub(crate) fn delete_database(
+        &self,
+        name: &str,
+        if_match: Option<&str>,
+    ) -> Result<Durable, ServiceError> {
         let database = self.database(name)?;
         database.check_etag(if_match)?;
         self.shared.journal.check()?;

@@ -11,8 +11,8 @@
 //!
 //! Numbers are big-endian; a container rid is its 8 bytes.
 
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::rid::ContainerRid;
 use crate::value::Value;
@@ -119,11 +119,13 @@ pub(crate) fn encode_progress(ordinal: u64, lsns: impl Iterator<Item = u64>) -> 
 
 /// Reads what [`encode_progress`] wrote.
 pub(crate) fn decode_progress(bytes: &[u8]) -> Option<(u64, Vec<u64>)> {
-    let mut numbers = bytes.chunks_exact(8).map(|chunk| chunk.try_into().map(u64::from_be_bytes).unwrap_or_default());
+    let mut numbers =
+        bytes.chunks_exact(8).map(|chunk| chunk.try_into().map(u64::from_be_bytes).unwrap_or_default());
     Some((numbers.next()?, numbers.collect()))
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

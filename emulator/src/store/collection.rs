@@ -40,7 +40,11 @@ impl Transaction {
             Some(token) => Continuation::decode(token, text)?.position,
         };
         let found = find(&Search {
-            source: Source::Snapshot { container: &self.container, key: &self.key, partition: &self.snapshot },
+            source: Source::Snapshot {
+                container: &self.container,
+                key: &self.key,
+                partition: &self.snapshot,
+            },
             now: self.now,
             page_rows: options.page_size.unwrap_or(DEFAULT_PAGE_ROWS).max(1),
             start,
@@ -85,13 +89,18 @@ impl Collection for Transaction {
         page: &PageOptions,
     ) -> Result<Page, ServiceError> {
         if text.len() > MAX_QUERY_BYTES {
-            return Err(ServiceError::bad_request(format!("The query text exceeds {MAX_QUERY_BYTES} bytes.")));
+            return Err(ServiceError::bad_request(format!(
+                "The query text exceeds {MAX_QUERY_BYTES} bytes."
+            )));
         }
         let query = Query::parse(text)?;
         // Exact: milliseconds of this era are far below 2^53.
         #[allow(clippy::cast_precision_loss)]
-        let context =
-            Context { parameters, now_ms: self.container.shared().clock.now_ms() as f64, ..Context::default() };
+        let context = Context {
+            parameters,
+            now_ms: self.container.shared().clock.now_ms() as f64,
+            ..Context::default()
+        };
         self.page(text, page, |search| search.query(&query, &context))
     }
 

@@ -244,8 +244,11 @@ impl Container {
     pub(super) fn remove(&self) -> Vec<Write> {
         let state = sync::write(&self.state);
         self.removed.store(true, Ordering::Relaxed);
-        let documents =
-            state.partitions.values().flat_map(|partition| partition.documents_after(None)).map(|d| d.ordinal);
+        let documents = state
+            .partitions
+            .values()
+            .flat_map(|partition| partition.documents_after(None))
+            .map(|d| d.ordinal);
         let procedures = sync::read(&self.procedures);
         [Key::Container(self.rid), Key::Progress(self.rid)]
             .into_iter()

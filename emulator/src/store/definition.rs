@@ -22,8 +22,13 @@ pub(crate) struct Definition {
 }
 
 /// Members that are passed through as they came.
-const OPAQUE: [&str; 5] =
-    ["conflictResolutionPolicy", "geospatialConfig", "computedProperties", "analyticalStorageTtl", "vectorEmbeddingPolicy"];
+const OPAQUE: [&str; 5] = [
+    "conflictResolutionPolicy",
+    "geospatialConfig",
+    "computedProperties",
+    "analyticalStorageTtl",
+    "vectorEmbeddingPolicy",
+];
 
 impl Definition {
     /// Reads the body of a container create or replace.
@@ -117,7 +122,9 @@ fn unique_keys(policy: &Value) -> Result<Vec<Vec<Vec<String>>>, ServiceError> {
     let keys = match policy.get("uniqueKeys") {
         Value::Undefined => return Ok(Vec::new()),
         Value::Array(keys) => keys,
-        other => return Err(ServiceError::bad_request(format!("The unique key policy is not valid: {other}"))),
+        other => {
+            return Err(ServiceError::bad_request(format!("The unique key policy is not valid: {other}")));
+        }
     };
     keys.iter()
         .map(|key| match key.get("paths") {

@@ -42,7 +42,9 @@ impl Document {
         ordinal: u64,
         ts: Option<i64>,
     ) -> Result<Self, ServiceError> {
-        let members = body.as_object().ok_or_else(|| ServiceError::bad_request("The document must be a JSON object."))?;
+        let members = body
+            .as_object()
+            .ok_or_else(|| ServiceError::bad_request("The document must be a JSON object."))?;
         let id = document_id(body)?;
         let ttl = ttl::parse(body.get("ttl"), "ttl")?;
         let rid = container.leaf(Leaf::Document, ordinal);
@@ -114,7 +116,9 @@ pub(crate) fn document_id(body: &Value) -> Result<Arc<str>, ServiceError> {
         return Err(missing("id"));
     }
     if id.len() > MAX_DOCUMENT_ID_BYTES {
-        return Err(ServiceError::bad_request(format!("The document id exceeds {MAX_DOCUMENT_ID_BYTES} bytes.")));
+        return Err(ServiceError::bad_request(format!(
+            "The document id exceeds {MAX_DOCUMENT_ID_BYTES} bytes."
+        )));
     }
     if id.contains(['/', '\\', '?', '#']) || id.ends_with(' ') {
         return Err(ServiceError::bad_request(format!(

@@ -166,7 +166,9 @@ impl Posting {
     fn within(&self, scope: &Scope) -> impl Iterator<Item = &DocumentKey> {
         let (one, many) = match self {
             Posting::One(key) => (scope.contains(&key.0).then_some(key), None),
-            Posting::Many(keys) => (None, Some(keys.range((Bound::Included(scope.first()), Bound::Unbounded)))),
+            Posting::Many(keys) => {
+                (None, Some(keys.range((Bound::Included(scope.first()), Bound::Unbounded))))
+            }
         };
         let scope = scope.clone();
         one.into_iter().chain(many.into_iter().flatten().take_while(move |key| scope.contains(&key.0)))

@@ -13,10 +13,13 @@ const ETAG: &str = "/\"_etag\"/?";
 pub(crate) struct IndexingPolicy {
     json: Value,
     rules: Vec<Rule>,
-    composites: Vec<Vec<(Vec<String>, bool)>>,
+    composites: Vec<Composite>,
     /// `indexingMode` none: not even system properties are indexed.
     off: bool,
 }
+
+/// The paths of a composite index, `true` for descending.
+type Composite = Vec<(Vec<String>, bool)>;
 
 /// One included or excluded path.
 #[derive(Debug, Clone)]
@@ -192,15 +195,18 @@ fn path_entry(path: &str) -> Value {
     entry.into()
 }
 
-fn composites(policy: &Value) -> Result<Vec<Vec<(Vec<String>, bool)>>, ServiceError> {
+fn composites(policy: &Value) -> Result<Vec<Composite>, ServiceError> {
     let mut composites = Vec::new();
     for composite in entries(policy, "compositeIndexes")? {
-        let Value::Array(items) = &composite else { return Err(invalid(format!("compositeIndexes {composite}"))) };
+        let Value::Array(items) = &composite else {
+            return Err(invalid(format!("compositeIndexes {composite}")));
+        };
         let mut paths = Vec::new();
         for item in items.iter() {
             let path = path_of(item);
             let steps = split_path(path).ok_or_else(|| invalid(format!("composite path '{path}'")))?;
-            let descending = item.get("order").as_str().is_some_and(|order| order.eq_ignore_ascii_case("descending"));
+            let descending =
+                item.get("order").as_str().is_some_and(|order| order.eq_ignore_ascii_case("descending"));
             paths.push((steps, descending));
         }
         composites.push(paths);
@@ -213,6 +219,7 @@ fn invalid(reason: String) -> ServiceError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -247,7 +254,9 @@ mod tests {
 
     #[test]
     fn excluded_subtrees_are_pruned() {
-        let policy = policy(r#"{"excludedPaths":[{"path":"/p/*"},{"path":"/q/*"}],"includedPaths":[{"path":"/*"},{"path":"/q/r/?"}]}"#);
+        let policy = policy(
+            r#"{"excludedPaths":[{"path":"/p/*"},{"path":"/q/*"}],"includedPaths":[{"path":"/*"},{"path":"/q/r/?"}]}"#,
+        );
         assert!(policy.prunes(&["p"]));
         assert!(policy.prunes(&["p", "x"]));
         assert!(!policy.prunes(&["q"]));

@@ -29,8 +29,8 @@ pub(crate) use journal::Journal;
 pub(crate) use partition::PhysicalRange;
 pub(crate) use partition_key::{PartitionKey, PartitionKeyDefinition};
 pub(crate) use scope::Scope;
-pub(crate) use sync::lock;
 pub(crate) use search::{Continuation, Found, Position, Search, Source};
+pub(crate) use sync::lock;
 pub(crate) use transaction::Transaction;
 
 /// How concurrent transactions of one logical partition see each other.

@@ -98,7 +98,8 @@ pub(crate) fn split_evenly(count: u32, version: Version) -> Result<Vec<PhysicalR
         },
     };
     let parse = |index| {
-        Epk::parse(&boundary(index)).ok_or_else(|| ServiceError::new(500, 0, "a partition boundary is not hexadecimal"))
+        Epk::parse(&boundary(index))
+            .ok_or_else(|| ServiceError::new(500, 0, "a partition boundary is not hexadecimal"))
     };
     (0..count).map(|id| Ok(PhysicalRange { id, min: parse(id)?, max: parse(id + 1)?, lsn: 0 })).collect()
 }
@@ -127,6 +128,7 @@ pub(crate) fn range_of<'a>(ranges: &'a [PhysicalRange], key: &PartitionKey) -> O
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -180,7 +180,9 @@ fn header_text(components: &[Component]) -> String {
 /// `/a/"b c"` as names.
 fn parse_path(path: &str) -> Result<Vec<String>, ServiceError> {
     let names = split_path(path).unwrap_or_default();
-    if names.is_empty() || names.iter().any(|name| name.is_empty() || name == "*" || name == "?" || name == "[]") {
+    if names.is_empty()
+        || names.iter().any(|name| name.is_empty() || name == "*" || name == "?" || name == "[]")
+    {
         return Err(invalid(format!("path '{path}' is not valid")));
     }
     Ok(names)
@@ -217,6 +219,7 @@ impl fmt::Display for PartitionKey {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

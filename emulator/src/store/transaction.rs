@@ -187,7 +187,9 @@ impl Transaction {
     ) -> Result<Arc<Document>, ServiceError> {
         self.write(|txn| {
             if *document_id(body)? != *id {
-                return Err(ServiceError::bad_request("The id in the body differs from the id of the document."));
+                return Err(ServiceError::bad_request(
+                    "The id in the body differs from the id of the document.",
+                ));
             }
             txn.check_partition(body)?;
             let old = txn.visible(id).ok_or_else(ServiceError::not_found)?;
@@ -211,7 +213,10 @@ impl Transaction {
     }
 
     /// Charges for a write that failed, too.
-    fn write<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T, ServiceError>) -> Result<T, ServiceError> {
+    fn write<T>(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
         let result = write(self);
         if result.is_err() {
             self.charge += FAILED_WRITE;
@@ -225,7 +230,8 @@ impl Transaction {
             Arc::new(Document::new(body, self.container.rid, self.container.self_link(), ordinal, ts)?);
         self.check_unique_keys(&document)?;
         let replaces = self.visible(&document.id).is_some();
-        self.charge += charge::write(&document.value, document.size, &self.meta.definition.indexing, replaces);
+        self.charge +=
+            charge::write(&document.value, document.size, &self.meta.definition.indexing, replaces);
         self.changes.insert(Arc::clone(&document.id), Change::Put(Arc::clone(&document)));
         Ok(document)
     }
@@ -271,12 +277,14 @@ impl Transaction {
         if keys.is_empty() {
             return Ok(());
         }
-        let at = |value: &Value, path: &[String]| path.iter().fold(value.clone(), |value, name| value.get(name).clone());
+        let at = |value: &Value, path: &[String]| {
+            path.iter().fold(value.clone(), |value, name| value.get(name).clone())
+        };
         let same = |other: &Document| {
             other.id != document.id
-                && keys.iter().any(|paths| {
-                    paths.iter().all(|path| at(&other.value, path) == at(&document.value, path))
-                })
+                && keys
+                    .iter()
+                    .any(|paths| paths.iter().all(|path| at(&other.value, path) == at(&document.value, path)))
         };
         let stored = self.snapshot.documents_after(None).map(|document| &document.id);
         let own = self.changes.keys();

@@ -31,7 +31,10 @@ async fn old_signatures_and_other_tokens_are_refused() {
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(20 * 60);
     let date = httpdate::fmt_http_date(old);
     let signed = token(emulator.key(), "GET", "dbs", "", &date);
-    client.send_as_is("GET", "dbs", &[("x-ms-date", &date), ("authorization", &signed)], "").await.expect(403);
+    client
+        .send_as_is("GET", "dbs", &[("x-ms-date", &date), ("authorization", &signed)], "")
+        .await
+        .expect(403);
 
     let date = httpdate::fmt_http_date(std::time::SystemTime::now());
     for kind in ["aad", "resource"] {

@@ -41,7 +41,8 @@ async fn all_operations_take_effect() {
     let results = reply.json();
     assert_eq!(results[3]["resourceBody"]["n"], 3);
     assert_eq!(results[0]["eTag"], results[4]["resourceBody"]["_etag"]);
-    let sum: f64 = results.as_array().unwrap().iter().map(|result| result["requestCharge"].as_f64().unwrap()).sum();
+    let sum: f64 =
+        results.as_array().unwrap().iter().map(|result| result["requestCharge"].as_f64().unwrap()).sum();
     assert!((sum - reply.charge()).abs() < 0.1);
     assert_eq!(client.read("a", "old").await.expect(200).json()["n"], 3);
     client.read("a", "gone").await.expect(404);
@@ -75,7 +76,8 @@ async fn one_failure_undoes_everything() {
     .await
     .expect(207);
     assert_eq!(statuses(&reply), [424, 412]);
-    let reply = batch(&client, json!([{"operationType": "Create", "resourceBody": {"id": "n", "pk": "b"}}])).await;
+    let reply =
+        batch(&client, json!([{"operationType": "Create", "resourceBody": {"id": "n", "pk": "b"}}])).await;
     assert_eq!(statuses(&reply.expect(207)), [400]);
     client.read("a", "new").await.expect(404);
 }
@@ -83,7 +85,8 @@ async fn one_failure_undoes_everything() {
 #[tokio::test]
 async fn limits_and_other_modes() {
     let (_emulator, client) = container().await;
-    let many: Vec<Value> = (0..101).map(|at| json!({"operationType": "Read", "id": format!("{at}")})).collect();
+    let many: Vec<Value> =
+        (0..101).map(|at| json!({"operationType": "Read", "id": format!("{at}")})).collect();
     batch(&client, json!(many)).await.expect(400);
     batch(&client, json!([])).await.expect(400);
     batch(&client, json!({})).await.expect(400);

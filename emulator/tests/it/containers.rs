@@ -5,7 +5,10 @@ use crate::support::{container, start};
 #[tokio::test]
 async fn create_fills_in_what_the_service_does() {
     let (_emulator, client) = start().await;
-    client.post("dbs/none/colls", &[], json!({"id": "c", "partitionKey": {"paths": ["/pk"]}})).await.expect_sub(404, 1003);
+    client
+        .post("dbs/none/colls", &[], json!({"id": "c", "partitionKey": {"paths": ["/pk"]}}))
+        .await
+        .expect_sub(404, 1003);
     client.post("dbs", &[], json!({"id": "d"})).await.expect(201);
     let body = json!({"id": "c", "partitionKey": {"paths": ["/pk"]}});
     let created = client.post("dbs/d/colls", &[], body.clone()).await.expect(201).json();
@@ -32,7 +35,8 @@ async fn read_list_query_replace_delete() {
     client.get("dbs/d/colls/none", &[]).await.expect_sub(404, 0);
     assert_eq!(client.get("dbs/d/colls", &[]).await.expect(200).json()["DocumentCollections"][0]["id"], "c");
     let query = json!({"query": "SELECT VALUE c.id FROM c"});
-    let found = client.post("dbs/d/colls", &[("content-type", "application/query+json")], query).await.expect(200);
+    let found =
+        client.post("dbs/d/colls", &[("content-type", "application/query+json")], query).await.expect(200);
     assert_eq!(found.json()["DocumentCollections"], json!(["c"]));
 
     body["defaultTtl"] = json!(60);
@@ -64,7 +68,8 @@ async fn offers_report_the_throughput() {
     let (_emulator, client) = start().await;
     client.post("dbs", &[], json!({"id": "d"})).await.expect(201);
     let body = json!({"id": "c", "partitionKey": {"paths": ["/pk"], "version": 2}});
-    let container = client.post("dbs/d/colls", &[("x-ms-offer-throughput", "1200")], body).await.expect(201).json();
+    let container =
+        client.post("dbs/d/colls", &[("x-ms-offer-throughput", "1200")], body).await.expect(201).json();
     let rid = container["_rid"].as_str().unwrap();
     let query = json!({"query": "SELECT * FROM o WHERE o.offerResourceId = @rid",
         "parameters": [{"name": "@rid", "value": rid}]});

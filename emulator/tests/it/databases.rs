@@ -49,7 +49,8 @@ async fn feeds_are_paged() {
     let first = client.get("dbs", &[("x-ms-max-item-count", "2")]).await.expect(200);
     assert_eq!(first.json()["_count"], 2);
     let token = first.header("x-ms-continuation").unwrap();
-    let second = client.get("dbs", &[("x-ms-max-item-count", "2"), ("x-ms-continuation", token)]).await.expect(200);
+    let second =
+        client.get("dbs", &[("x-ms-max-item-count", "2"), ("x-ms-continuation", token)]).await.expect(200);
     assert_eq!(second.json()["Databases"][0]["id"], "c");
     assert!(second.header("x-ms-continuation").is_none());
     client.get("dbs", &[("x-ms-max-item-count", "0")]).await.expect(400);

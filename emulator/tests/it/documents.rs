@@ -26,7 +26,8 @@ async fn create_read_replace_upsert_delete() {
     client.read("b", "x").await.expect(404);
 
     let path = format!("{DOCS}/x");
-    let replaced = client.put(&path, &[A, ("if-match", &etag)], json!({"id": "x", "pk": "a", "n": 2})).await.expect(200);
+    let replaced =
+        client.put(&path, &[A, ("if-match", &etag)], json!({"id": "x", "pk": "a", "n": 2})).await.expect(200);
     assert_eq!(replaced.json()["_rid"], document["_rid"]);
     assert_eq!(replaced.json()["n"], 2);
     client.put(&path, &[A, ("if-match", &etag)], json!({"id": "x", "pk": "a"})).await.expect(412);
@@ -65,7 +66,10 @@ async fn conditional_reads_cost_one_unit() {
 #[tokio::test]
 async fn minimal_answers_have_no_body() {
     let (_emulator, client) = container().await;
-    let reply = client.post(DOCS, &[A, ("prefer", "return=minimal")], json!({"id": "x", "pk": "a"})).await.expect(201);
+    let reply = client
+        .post(DOCS, &[A, ("prefer", "return=minimal")], json!({"id": "x", "pk": "a"}))
+        .await
+        .expect(201);
     assert!(reply.text.is_empty());
     assert!(reply.header("etag").is_some());
 }
@@ -138,5 +142,8 @@ async fn unique_keys_hold_within_a_partition() {
     client.create(json!({"id": "1", "pk": "a", "mail": "m"})).await.expect(201);
     client.create(json!({"id": "2", "pk": "a", "mail": "m"})).await.expect_sub(409, 3301);
     client.create(json!({"id": "2", "pk": "b", "mail": "m"})).await.expect(201);
-    client.put(&format!("{DOCS}/1"), &[A], json!({"id": "1", "pk": "a", "mail": "m", "n": 1})).await.expect(200);
+    client
+        .put(&format!("{DOCS}/1"), &[A], json!({"id": "1", "pk": "a", "mail": "m", "n": 1}))
+        .await
+        .expect(200);
 }

@@ -24,7 +24,9 @@ async fn increments(client: &Client, count: usize, use_etag: bool) -> Vec<u16> {
     let mut tasks = Vec::new();
     for _ in 0..count {
         let client = Client::to(&client.endpoint, &client.key);
-        tasks.push(tokio::spawn(async move { client.execute("increment", "a", json!([use_etag, 50])).await.status }));
+        tasks.push(tokio::spawn(async move {
+            client.execute("increment", "a", json!([use_etag, 50])).await.status
+        }));
     }
     let mut statuses = Vec::new();
     for task in tasks {

@@ -41,7 +41,9 @@ async fn many_members_take_no_time() {
 async fn broken_requests_do_no_harm() {
     let (emulator, client) = container().await;
     let address = emulator.endpoint().trim_start_matches("http://").to_owned();
-    for text in ["nonsense\r\n\r\n".to_owned(), format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(200_000))] {
+    for text in
+        ["nonsense\r\n\r\n".to_owned(), format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(200_000))]
+    {
         let address = address.clone();
         let answer = tokio::task::spawn_blocking(move || {
             let mut stream = std::net::TcpStream::connect(address).unwrap();

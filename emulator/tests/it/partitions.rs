@@ -16,7 +16,10 @@ async fn ranges_cover_the_key_space() {
         assert_eq!(pair[0]["maxExclusive"], pair[1]["minInclusive"]);
     }
     let etag = reply.header("etag").unwrap();
-    client.get("dbs/d/colls/c/pkranges", &[("a-im", "Incremental Feed"), ("if-none-match", etag)]).await.expect(304);
+    client
+        .get("dbs/d/colls/c/pkranges", &[("a-im", "Incremental Feed"), ("if-none-match", etag)])
+        .await
+        .expect(304);
     client.get("dbs/d/colls/none/pkranges", &[]).await.expect(404);
 }
 
@@ -81,7 +84,8 @@ async fn version_one_keys_are_spread_too() {
         client.create(json!({"id": "x", "pk": format!("{at}")})).await.expect(201);
     }
     for range in ["0", "1", "2", "3"] {
-        let rows = client.query_all("SELECT * FROM c", &[("x-ms-documentdb-partitionkeyrangeid", range)]).await;
+        let rows =
+            client.query_all("SELECT * FROM c", &[("x-ms-documentdb-partitionkeyrangeid", range)]).await;
         assert!((5..40).contains(&rows.len()), "{range}: {}", rows.len());
     }
 }

@@ -18,7 +18,8 @@ async fn documents_are_patched() {
     let patched = client.send("PATCH", &path, &[A], patch.to_string()).await.expect(200).json();
     assert_eq!((&patched["n"], &patched["list"], &patched["new"]), (&json!(5), &json!([1, 2]), &json!({})));
 
-    let wrong = json!({"operations": [{"op": "set", "path": "/n", "value": 9}, {"op": "remove", "path": "/none"}]});
+    let wrong =
+        json!({"operations": [{"op": "set", "path": "/n", "value": 9}, {"op": "remove", "path": "/none"}]});
     client.send("PATCH", &path, &[A], wrong.to_string()).await.expect(400);
     assert_eq!(client.read("a", "x").await.json()["n"], 5);
 

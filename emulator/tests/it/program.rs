@@ -138,7 +138,13 @@ async fn everything_is_there_after_a_restart() {
     let key = ("x-ms-documentdb-partitionkey", "[\"a\"]");
     assert_eq!(client.query_all("SELECT * FROM c WHERE c.n >= 0", &[key]).await.len(), 19);
     let new = client.create(json!({"id": "new", "pk": "a"})).await.expect(201).json();
-    assert!(client.query_all("SELECT VALUE c._rid FROM c WHERE c.id != 'new'", &[key]).await.iter().all(|rid| *rid != new["_rid"]));
+    assert!(
+        client
+            .query_all("SELECT VALUE c._rid FROM c WHERE c.id != 'new'", &[key])
+            .await
+            .iter()
+            .all(|rid| *rid != new["_rid"])
+    );
     let ranges = client.get("dbs/d/colls/c/pkranges", &[]).await.expect(200).json();
     assert_eq!(ranges["_count"], 3);
 }
@@ -151,13 +157,18 @@ async fn survives_being_killed() {
     let mut program = Program::start(&arguments);
     let client = program.client(WELL_KNOWN_KEY);
     client.setup().await;
-    client.procedure("pair", r"
+    client
+        .procedure(
+            "pair",
+            r"
         function (n) {
             var collection = getContext().getCollection();
             ['left', 'right'].forEach(function (side) {
                 collection.createDocument(collection.getSelfLink(), { id: side + n, pk: 'a', n: n });
             });
-        }").await;
+        }",
+        )
+        .await;
     let (endpoint, key) = (client.endpoint.clone(), client.key.clone());
     let (report, answered) = std::sync::mpsc::channel();
     let writer = std::thread::spawn(move || {

@@ -8,7 +8,8 @@ const A: (&str, &str) = (PK, "[\"a\"]");
 
 async fn numbers(client: &Client, count: usize) {
     for at in 0..count {
-        let body = json!({"id": format!("{at:03}"), "pk": "a", "n": at, "even": at % 2 == 0, "group": at % 7});
+        let body =
+            json!({"id": format!("{at:03}"), "pk": "a", "n": at, "even": at % 2 == 0, "group": at % 7});
         client.create(body).await.expect(201);
     }
 }
@@ -18,7 +19,8 @@ async fn filters_parameters_and_headers() {
     let (_emulator, client) = container().await;
     numbers(&client, 10).await;
     let body = json!({"query": "SELECT * FROM c WHERE c.n >= @least", "parameters": [{"name": "@least", "value": 7}]});
-    let reply = client.query_with(body, &[A, ("x-ms-documentdb-populatequerymetrics", "True")]).await.expect(200);
+    let reply =
+        client.query_with(body, &[A, ("x-ms-documentdb-populatequerymetrics", "True")]).await.expect(200);
     assert_eq!(reply.json()["_count"], 3);
     assert_eq!(reply.header("x-ms-item-count"), Some("3"));
     assert!(reply.header("x-ms-session-token").is_some());
@@ -49,7 +51,8 @@ async fn pages_survive_changes() {
     // Before and at the place where the page ended.
     client.delete(&format!("{DOCS}/003"), &[A]).await.expect(204);
     client.delete(&format!("{DOCS}/009"), &[A]).await.expect(204);
-    let second = client.query("SELECT VALUE c.n FROM c", &[A, size, ("x-ms-continuation", token)]).await.expect(200);
+    let second =
+        client.query("SELECT VALUE c.n FROM c", &[A, size, ("x-ms-continuation", token)]).await.expect(200);
     assert_eq!(second.documents(), (10..20).map(|n| json!(n)).collect::<Vec<_>>());
     client.query("SELECT VALUE c.id FROM c", &[A, ("x-ms-continuation", token)]).await.expect(400);
 }
@@ -72,7 +75,8 @@ async fn joins_are_cut_within_a_document() {
     let (_emulator, client) = container().await;
     client.create(json!({"id": "1", "pk": "a", "list": [1, 2, 3, 4, 5]})).await.expect(201);
     client.create(json!({"id": "2", "pk": "a", "list": [6, 7]})).await.expect(201);
-    let rows = client.query_all("SELECT VALUE l FROM c JOIN l IN c.list", &[A, ("x-ms-max-item-count", "2")]).await;
+    let rows =
+        client.query_all("SELECT VALUE l FROM c JOIN l IN c.list", &[A, ("x-ms-max-item-count", "2")]).await;
     assert_eq!(rows, (1..8).map(|n| json!(n)).collect::<Vec<_>>());
 }
 
@@ -171,7 +175,16 @@ async fn index_and_scan_agree() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % below
     };
-    let values = [json!(null), json!(true), json!(1), json!(-2.5), json!("a"), json!("b"), json!([1]), json!({"z": 1})];
+    let values = [
+        json!(null),
+        json!(true),
+        json!(1),
+        json!(-2.5),
+        json!("a"),
+        json!("b"),
+        json!([1]),
+        json!({"z": 1}),
+    ];
     for at in 0..300 {
         let mut body = json!({"id": format!("{at:03}"), "pk": format!("{}", next(4))});
         for name in ["x", "y"] {
@@ -181,10 +194,13 @@ async fn index_and_scan_agree() {
                 _ => body[name] = json!(next(20)),
             }
         }
-        body["in"] = json!({"ner": next(5)});
+        body["out"] = json!({"ner": next(5)});
         let key = json!([body["pk"]]).to_string();
         for container in ["c", "s"] {
-            client.post(&format!("dbs/d/colls/{container}/docs"), &[(PK, &key)], body.clone()).await.expect(201);
+            client
+                .post(&format!("dbs/d/colls/{container}/docs"), &[(PK, &key)], body.clone())
+                .await
+                .expect(201);
         }
     }
     for at in (0..300).step_by(11) {
@@ -196,10 +212,27 @@ async fn index_and_scan_agree() {
         }
     }
     let filters = [
-        "c.x = 5", "c.x > 10", "c.x >= 3 AND c.x < 9", "c.x = 'a'", "c.x = null", "c.x = true", "c.x <= 'a'",
-        "c.x IN (1, 2, 'b', null)", "c.in.ner = 2", "c.in.ner = 2 AND c.x > 4", "c.x > 4 OR c.y > 4", "c.x != 5",
-        "NOT (c.x = 5)", "c.x BETWEEN 2 AND 6", "c.x = 5 AND c.y = 5", "c.id = '042'", "c.x = [1]", "IS_DEFINED(c.x)",
-        "c.x < 100 AND c.y < 100", "STARTSWITH(c.id, '01')", "c.x = 100",
+        "c.x = 5",
+        "c.x > 10",
+        "c.x >= 3 AND c.x < 9",
+        "c.x = 'a'",
+        "c.x = null",
+        "c.x = true",
+        "c.x <= 'a'",
+        "c.x IN (1, 2, 'b', null)",
+        "c.out.ner = 2",
+        "c.out.ner = 2 AND c.x > 4",
+        "c.x > 4 OR c.y > 4",
+        "c.x != 5",
+        "NOT (c.x = 5)",
+        "c.x BETWEEN 2 AND 6",
+        "c.x = 5 AND c.y = 5",
+        "c.id = '042'",
+        "c.x = [1]",
+        "IS_DEFINED(c.x)",
+        "c.x < 100 AND c.y < 100",
+        "STARTSWITH(c.id, '01')",
+        "c.x = 100",
     ];
     for filter in filters {
         for order in ["", " ORDER BY c.x", " ORDER BY c.x DESC", " ORDER BY c.id DESC"] {
@@ -207,7 +240,7 @@ async fn index_and_scan_agree() {
                 let sql = format!("{select} FROM c WHERE {filter}{order}");
                 for headers in [[(PK, "[\"1\"]")], [("x-ms-documentdb-partitionkeyrangeid", "1")]] {
                     let fast = rows(&client, "c", &sql, &headers).await;
-                    let slow = rows(&client, "s", &sql.replace(" ORDER BY c.id", " ORDER BY c.id"), &headers).await;
+                    let slow = rows(&client, "s", &sql, &headers).await;
                     match slow {
                         Some(slow) => assert_eq!(fast.unwrap(), slow, "{sql} {headers:?}"),
                         None => check_order(&client, &fast.unwrap(), &sql, &headers).await,

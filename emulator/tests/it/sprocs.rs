@@ -13,7 +13,10 @@ async fn create_read_list_query_replace_delete() {
     client.post(SPROCS, &[], body).await.expect(409);
     let missing = client.post(SPROCS, &[], json!({"id": "q"})).await.expect(400);
     assert!(missing.text.contains("required properties - 'body; ' - are missing"));
-    client.post(SPROCS, &[("x-ms-documentdb-is-upsert", "True")], json!({"id": "q", "body": ""})).await.expect(400);
+    client
+        .post(SPROCS, &[("x-ms-documentdb-is-upsert", "True")], json!({"id": "q", "body": ""}))
+        .await
+        .expect(400);
 
     let link = created["_self"].as_str().unwrap().trim_end_matches('/').to_owned();
     assert_eq!(client.get(&link, &[]).await.expect(200).json()["id"], "p");
@@ -97,21 +100,31 @@ async fn queries_and_feeds_inside_a_run() {
         }").await;
     let result = client.execute("sum", "a", json!([])).await.expect(200).json();
     assert_eq!(result, json!({"sum": (10..30).sum::<i32>(), "pages": 3}));
-    client.procedure("feed", r"
+    client
+        .procedure(
+            "feed",
+            r"
         function () {
             var collection = getContext().getCollection();
             collection.readDocuments(collection.getSelfLink(), { pageSize: -1 }, function (err, docs) {
                 if (err) throw err;
                 getContext().getResponse().setBody(docs.length);
             });
-        }").await;
+        }",
+        )
+        .await;
     assert_eq!(client.execute("feed", "a", json!([])).await.expect(200).text, "30");
 }
 
 #[tokio::test]
 async fn headers_and_errors() {
     let (_emulator, client) = container().await;
-    client.procedure("log", "function (x) { console.log('a b: %s', x); if (x === 'bad') throw new Error('no'); }").await;
+    client
+        .procedure(
+            "log",
+            "function (x) { console.log('a b: %s', x); if (x === 'bad') throw new Error('no'); }",
+        )
+        .await;
     let path = format!("{SPROCS}/log");
     client.post(&path, &[], json!([])).await.expect(400);
     let logging = ("x-ms-documentdb-script-enable-logging", "true");
@@ -120,15 +133,22 @@ async fn headers_and_errors() {
     assert_eq!(percent_encoding::percent_decode_str(logs).decode_utf8().unwrap(), "a b: ü");
     let reply = client.post(&path, &[A, logging], json!(["bad"])).await.expect(400);
     assert!(reply.header("x-ms-documentdb-script-log-results").is_some());
-    assert!(client.post(&path, &[A], json!(["x"])).await.header("x-ms-documentdb-script-log-results").is_none());
+    assert!(
+        client.post(&path, &[A], json!(["x"])).await.header("x-ms-documentdb-script-log-results").is_none()
+    );
 
     client.procedure("broken", "function () { syntax error").await;
     client.execute("broken", "a", json!([])).await.expect_sub(400, 65535);
-    client.procedure("elsewhere", r"
+    client
+        .procedure(
+            "elsewhere",
+            r"
         function () {
             var collection = getContext().getCollection();
             collection.createDocument(collection.getSelfLink(), { id: 'x', pk: 'b' });
-        }").await;
+        }",
+        )
+        .await;
     client.execute("elsewhere", "a", json!([])).await.expect(400);
     client.read("b", "x").await.expect(404);
 }

@@ -67,7 +67,13 @@ impl Client {
     }
 
     /// Sends a signed request; `path` is not encoded yet.
-    pub async fn send(&self, verb: &str, path: &str, headers: Headers<'_>, body: impl Into<Vec<u8>>) -> Reply {
+    pub async fn send(
+        &self,
+        verb: &str,
+        path: &str,
+        headers: Headers<'_>,
+        body: impl Into<Vec<u8>>,
+    ) -> Reply {
         let date = httpdate::fmt_http_date(std::time::SystemTime::now());
         let (kind, link) = signed_resource(path);
         let token = token(&self.key, verb, kind, &link, &date);
@@ -77,9 +83,17 @@ impl Client {
     }
 
     /// Sends a request with these headers only.
-    pub async fn send_as_is(&self, verb: &str, path: &str, headers: Headers<'_>, body: impl Into<Vec<u8>>) -> Reply {
-        let encoded: Vec<String> =
-            path.split('/').map(|segment| utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string()).collect();
+    pub async fn send_as_is(
+        &self,
+        verb: &str,
+        path: &str,
+        headers: Headers<'_>,
+        body: impl Into<Vec<u8>>,
+    ) -> Reply {
+        let encoded: Vec<String> = path
+            .split('/')
+            .map(|segment| utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string())
+            .collect();
         let url = format!("{}/{}", self.endpoint, encoded.join("/"));
         let mut request = self.http.request(verb.parse().unwrap(), url).body(body.into());
         for (name, value) in headers {

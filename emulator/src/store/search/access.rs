@@ -50,7 +50,12 @@ impl Search<'_> {
     }
 
     /// The first `take` documents of a range (more when values are equal), and whether these are all.
-    pub(super) fn ordered(&self, range: &ValueRange, descending: bool, take: usize) -> (Vec<Candidate>, bool) {
+    pub(super) fn ordered(
+        &self,
+        range: &ValueRange,
+        descending: bool,
+        take: usize,
+    ) -> (Vec<Candidate>, bool) {
         let scope = self.scope();
         self.with_index(|state| {
             let mut found = Vec::new();
@@ -143,7 +148,9 @@ fn span(min: Option<Limit>, max: Option<Limit>) -> Option<(Bound<Value>, Bound<V
     if !is_scalar(&of_type) {
         return None;
     }
-    let bound = |limit: Limit| if limit.inclusive { Bound::Included(limit.value) } else { Bound::Excluded(limit.value) };
+    let bound = |limit: Limit| {
+        if limit.inclusive { Bound::Included(limit.value) } else { Bound::Excluded(limit.value) }
+    };
     let rank = of_type.type_rank();
     let low = min.map_or_else(|| Bound::Included(least(rank)), bound);
     let high = max.map_or_else(|| Bound::Excluded(least(rank + 1)), bound);

@@ -92,10 +92,13 @@ impl Search<'_> {
     /// # Errors
     /// 400 for a continuation of something else.
     pub(crate) fn feed(&self) -> Result<Found, ServiceError> {
-        self.stream(&mut Scan { search: self, done: false, buffer: Vec::new().into_iter() }, |document, rows| {
-            rows.push(document.value.clone());
-            Ok(())
-        })
+        self.stream(
+            &mut Scan { search: self, done: false, buffer: Vec::new().into_iter() },
+            |document, rows| {
+                rows.push(document.value.clone());
+                Ok(())
+            },
+        )
     }
 
     /// The rows of a query.
@@ -116,12 +119,16 @@ impl Search<'_> {
         if whole {
             return self.whole(query, context);
         }
+        // A missing parameter is an error even where there are no documents.
+        query.run(std::iter::empty(), context)?;
         let run = |document: &Document, rows: &mut Vec<Value>| {
             rows.extend(query.run(std::iter::once(&document.value), context)?);
             Ok(())
         };
         match self.indexed(query, context) {
-            Some(candidates) => self.stream(&mut Listed::new(self, candidates), run),
+            Some(candidates) => {
+                self.stream(&mut Listed { candidates: candidates.into_iter().peekable() }, run)
+            }
             None => self.stream(&mut Scan { search: self, done: false, buffer: Vec::new().into_iter() }, run),
         }
     }
@@ -261,7 +268,9 @@ impl Search<'_> {
                 .take(most)
                 .map(|document| (((*key).clone(), Arc::clone(&document.id)), Arc::clone(document)))
                 .collect(),
-            Source::Live { container, scope } => container.with_state(|state| state.collect(scope, after, most)),
+            Source::Live { container, scope } => {
+                container.with_state(|state| state.collect(scope, after, most))
+            }
         }
     }
 }
@@ -301,12 +310,6 @@ impl Documents for Scan<'_> {
 /// Documents that the index found.
 struct Listed {
     candidates: std::iter::Peekable<std::vec::IntoIter<Candidate>>,
-}
-
-impl Listed {
-    fn new(_search: &Search<'_>, candidates: Vec<Candidate>) -> Self {
-        Self { candidates: candidates.into_iter().peekable() }
-    }
 }
 
 impl Documents for Listed {
