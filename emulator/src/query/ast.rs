@@ -120,7 +120,11 @@ pub(super) struct Expr {
 #[derive(Debug, Clone)]
 pub(super) enum ExprKind {
     Literal(Value),
-    Parameter(Arc<str>),
+    /// `@name`; its place in the list of parameters is set by the binder.
+    Parameter {
+        name: Arc<str>,
+        index: usize,
+    },
     /// An alias; the slot is set by the binder.
     Name {
         name: Arc<str>,
@@ -251,7 +255,7 @@ impl Expr {
     pub(super) fn for_each_child<'e>(&'e self, visit: &mut dyn FnMut(&'e Expr)) {
         use ExprKind as K;
         match &self.kind {
-            K::Literal(_) | K::Parameter(_) | K::Name { .. } => {}
+            K::Literal(_) | K::Parameter { .. } | K::Name { .. } => {}
             K::Subquery(_) | K::Exists(_) | K::ArrayOf(_) => {}
             K::Member { base, .. } => visit(base),
             K::Index { base, index } => [base, index].into_iter().for_each(|e| visit(e)),
@@ -281,7 +285,7 @@ impl Expr {
     pub(super) fn children_mut(&mut self) -> Vec<&mut Expr> {
         use ExprKind as K;
         match &mut self.kind {
-            K::Literal(_) | K::Parameter(_) | K::Name { .. } => Vec::new(),
+            K::Literal(_) | K::Parameter { .. } | K::Name { .. } => Vec::new(),
             K::Subquery(_) | K::Exists(_) | K::ArrayOf(_) => Vec::new(),
             K::Member { base, .. } => vec![base],
             K::Index { base, index } => vec![base, index],

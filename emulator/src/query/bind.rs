@@ -3,7 +3,7 @@
 //! While a query runs, the value of each source sits in a stack. The binder keeps the same stack of names, so
 //! that the position of a name here is the slot of its value there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::ast::{Aggregate, Bound, Expr, ExprKind, Origin, Projection, Segment, Select, SelectItem, Source};
@@ -51,6 +51,7 @@ struct Binder {
     scope: Vec<Option<Arc<str>>>,
     /// Whether an enclosing FROM has given the container its name.
     root_bound: bool,
+    parameters: HashMap<Arc<str>, usize>,
     facts: Facts,
 }
 
@@ -104,10 +105,14 @@ impl Binder {
         }
     }
 
-    fn parameter(&mut self, name: &Arc<str>, span: Span) {
-        if !self.facts.parameters.iter().any(|(known, _)| known == name) {
+    /// The place of the parameter in the list.
+    fn parameter(&mut self, name: &Arc<str>, span: Span) -> usize {
+        let next = self.facts.parameters.len();
+        let index = *self.parameters.entry(Arc::clone(name)).or_insert(next);
+        if index == next {
             self.facts.parameters.push((Arc::clone(name), span));
         }
+        index
     }
 
     fn source(&mut self, source: &mut Source, base: usize) -> Result<()> {
@@ -149,16 +154,13 @@ impl Binder {
         self.scope.iter().rposition(|known| known.as_deref() == Some(name))
     }
 
-    fn expr(&mut self, expr: &mut Expr, mut aggregates: Aggregates<'_>) -> Result<()> {
+    fn expr(&mut self, expr: &mut Expr, aggregates: Aggregates<'_>) -> Result<()> {
         let span = expr.span;
         match &mut expr.kind {
             ExprKind::Name { name, slot } => {
                 *slot = self.slot(name).ok_or_else(|| unresolved(name, span))?;
             }
-            ExprKind::Parameter(name) => {
-                let name = Arc::clone(name);
-                self.parameter(&name, span);
-            }
+            ExprKind::Parameter { name, index } => *index = self.parameter(name, span),
             ExprKind::Subquery(select) | ExprKind::Exists(select) | ExprKind::ArrayOf(select) => {
                 self.facts.subqueries += 1;
                 self.select(select)?;
@@ -171,7 +173,7 @@ impl Binder {
                 self.facts.udf_calls += 1;
                 self.children(expr, aggregates)?;
             }
-            _ => self.children(expr, aggregates.as_deref_mut())?,
+            _ => self.children(expr, aggregates)?,
         }
         Ok(())
     }

@@ -91,7 +91,7 @@ impl Display for Expr {
         match &self.kind {
             K::Literal(Value::Undefined) => f.write_str("undefined"),
             K::Literal(value) => write!(f, "{value}"),
-            K::Parameter(name) | K::Name { name, .. } => f.write_str(name),
+            K::Parameter { name, .. } | K::Name { name, .. } => f.write_str(name),
             K::Member { base, name } => {
                 write!(f, "{base}")?;
                 member(f, name)

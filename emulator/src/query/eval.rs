@@ -1,11 +1,13 @@
 //! Values of expressions. `undefined` goes through nearly everything; the exceptions are spelled out here.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Context;
 use super::ast::{BinaryOp, Expr, ExprKind, Select, UnaryOp};
+use super::bind::Facts;
 use super::error::{Result, unlocated};
 use super::functions::{Call, Function, RegexCache, like};
 use crate::error::ServiceError;
@@ -14,6 +16,8 @@ use crate::value::{Object, Value};
 /// What one run carries along.
 pub(super) struct Machine<'c> {
     pub(super) context: &'c Context<'c>,
+    /// The values of the query's parameters, in its own order.
+    parameters: Vec<Value>,
     /// The value of each source in scope, innermost last.
     pub(super) slots: Vec<Value>,
     /// The aggregates of the group at hand.
@@ -24,9 +28,13 @@ pub(super) struct Machine<'c> {
 }
 
 impl<'c> Machine<'c> {
-    pub(super) fn new(context: &'c Context<'c>) -> Self {
+    pub(super) fn new(facts: &Facts, context: &'c Context<'c>) -> Self {
+        let given: HashMap<&str, &Value> =
+            context.parameters.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        let value = |name: &str| given.get(name).map(|value| (*value).clone()).unwrap_or_default();
         Self {
             context,
+            parameters: facts.parameters.iter().map(|(name, _)| value(name)).collect(),
             slots: Vec::new(),
             aggregates: Vec::new(),
             documents: Rc::default(),
@@ -44,9 +52,12 @@ impl<'c> Machine<'c> {
     pub(super) fn eval(&mut self, expr: &Expr) -> Result<Value> {
         match &expr.kind {
             ExprKind::Literal(value) => Ok(value.clone()),
-            ExprKind::Parameter(name) => Ok(self.parameter(name)),
+            ExprKind::Parameter { index, .. } => Ok(self.parameter(*index)),
             ExprKind::Name { slot, .. } => Ok(self.slot(*slot)),
-            ExprKind::Member { base, name } => self.member(base, name),
+            ExprKind::Member { base, name } => match self.path(expr) {
+                Some(value) => Ok(value.clone()),
+                None => self.member(base, name),
+            },
             ExprKind::Index { base, index } => self.index(base, index),
             ExprKind::Unary { op, operand } => self.unary(*op, operand),
             ExprKind::Binary { op, left, right } => self.binary(*op, left, right),
@@ -72,12 +83,21 @@ impl<'c> Machine<'c> {
         }
     }
 
-    fn parameter(&self, name: &str) -> Value {
-        self.context.parameter(name).cloned().unwrap_or_default()
+    fn parameter(&self, index: usize) -> Value {
+        self.parameters.get(index).cloned().unwrap_or_default()
     }
 
     fn slot(&self, slot: usize) -> Value {
         self.slots.get(slot).cloned().unwrap_or_default()
+    }
+
+    /// The value of a plain path below an alias, without a copy of what lies on the way.
+    fn path(&self, expr: &Expr) -> Option<&Value> {
+        match &expr.kind {
+            ExprKind::Name { slot, .. } => self.slots.get(*slot),
+            ExprKind::Member { base, name } => Some(self.path(base)?.get(name)),
+            _ => None,
+        }
     }
 
     fn aggregate(&self, index: usize) -> Value {

@@ -54,7 +54,7 @@ struct Group {
 }
 
 /// The number a count stands for.
-pub(super) fn count(bound: &Bound, context: &Context<'_>) -> Result<usize> {
+fn count(bound: &Bound, code: &str, clause: &str, context: &Context<'_>) -> Result<usize> {
     let number = match &bound.value {
         BoundValue::Number(number) => Some(*number),
         BoundValue::Parameter(name) => context.parameter(name).and_then(Value::as_f64),
@@ -63,11 +63,10 @@ pub(super) fn count(bound: &Bound, context: &Context<'_>) -> Result<usize> {
         // Whole and at most 32 bits, so exact.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         Some(number) if number.fract() == 0.0 && (0.0..=MAX_COUNT).contains(&number) => Ok(number as usize),
-        _ => Err(located(
-            "SC2060",
-            bound.span,
-            "The count value provided for a TOP, OFFSET or LIMIT clause must be a non-negative integer.",
-        )),
+        _ => {
+            let message = format!("The count value provided for a {clause} clause must be an integer.");
+            Err(located(code, bound.span, &message))
+        }
     }
 }
 
@@ -75,10 +74,11 @@ pub(super) fn count(bound: &Bound, context: &Context<'_>) -> Result<usize> {
 pub(super) fn window(select: &Select, context: &Context<'_>) -> Result<(usize, usize)> {
     let (mut skip, mut take) = (0, usize::MAX);
     if let Some((offset, limit)) = &select.offset_limit {
-        (skip, take) = (count(offset, context)?, count(limit, context)?);
+        (skip, take) =
+            (count(offset, "SC2062", "OFFSET", context)?, count(limit, "SC2061", "LIMIT", context)?);
     }
     if let Some(top) = &select.top {
-        take = take.min(count(top, context)?);
+        take = take.min(count(top, "SC2060", "TOP", context)?);
     }
     Ok((skip, take))
 }

@@ -2,6 +2,15 @@
 //! and what the store may use to find candidates (`plan`).
 //!
 //! Nothing here does I/O or knows HTTP. Recursion is bounded by the parser, so no query can exhaust the stack.
+//!
+//! Where the service's behaviour is not documented, or the documentation and what clients rely on disagree:
+//! - `=` and `!=` between different types give false and true, not `undefined` as the reference's table has it:
+//!   `c.x != null` is how the SDKs' LINQ finds values.
+//! - `NOT` binds weaker than comparisons.
+//! - String positions and lengths count code points.
+//! - A result that JSON cannot carry, such as `1/0`, is `undefined`.
+//! - ORDER BY several paths needs no composite index and keeps documents that lack one of the paths.
+//! - Aggregates may stand inside larger expressions, and GROUP BY may be combined with ORDER BY.
 
 // Comes off when the store and the gateway use the module.
 #![allow(dead_code)]
@@ -143,7 +152,7 @@ impl Query {
                 return Err(located("SC2001", *span, &message));
             }
         }
-        let mut machine = eval::Machine::new(context);
+        let mut machine = eval::Machine::new(&self.facts, context);
         if self.streams {
             return machine.select_from(&self.select, &mut documents.cloned());
         }
@@ -153,7 +162,7 @@ impl Query {
 
     /// Conditions on paths of the document that every result meets, with parameters and the time filled in.
     pub(crate) fn sargable(&self, context: &Context<'_>) -> Vec<Predicate> {
-        plan::sargable(&self.select, context)
+        plan::sargable(&self.select, &self.facts, context)
     }
 
     /// The ORDER BY paths, `true` for descending, if all are plain paths of the document.

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::ast::{BinaryOp, Expr, ExprKind, Origin, Select};
-use super::error::Result;
+use super::bind::Facts;
 use super::eval::Machine;
 use crate::value::Value;
 
@@ -36,10 +36,10 @@ pub(crate) struct Limit {
 }
 
 /// The predicates of WHERE, for a query that goes over the documents themselves.
-pub(super) fn sargable(select: &Select, context: &Context<'_>) -> Vec<Predicate> {
+pub(super) fn sargable(select: &Select, facts: &Facts, context: &Context<'_>) -> Vec<Predicate> {
     let mut predicates = Vec::new();
     if let (true, Some(filter)) = (is_over_documents(select), &select.filter) {
-        collect(filter, context, &mut predicates);
+        collect(filter, &mut Machine::new(facts, context), &mut predicates);
     }
     predicates
 }
@@ -75,60 +75,78 @@ fn document_path(expr: &Expr) -> Option<Vec<String>> {
 }
 
 /// The value of an expression that is the same for every document.
-fn constant(expr: &Expr, context: &Context<'_>) -> Option<Value> {
-    if !is_constant(expr, context) {
+fn constant(expr: &Expr, machine: &mut Machine<'_>) -> Option<Value> {
+    if !is_constant(expr) {
         return None;
     }
-    let value: Result<Value> = Machine::new(context).eval(expr);
-    value.ok().filter(|value| !value.is_undefined())
+    // A parameter that is missing is `undefined` here, and an error when the query runs.
+    machine.eval(expr).ok().filter(|value| !value.is_undefined())
 }
 
-fn is_constant(expr: &Expr, context: &Context<'_>) -> bool {
-    let itself = match &expr.kind {
+fn is_constant(expr: &Expr) -> bool {
+    let mut all = match &expr.kind {
         ExprKind::Name { .. } | ExprKind::Udf { .. } | ExprKind::Aggregate { .. } => false,
-        ExprKind::Parameter(name) => context.parameter(name).is_some(),
         ExprKind::Call { function, .. } => function.is_deterministic(),
         _ => expr.subquery().is_none(),
     };
-    let mut all = itself;
-    expr.for_each_child(&mut |child| all = all && is_constant(child, context));
+    expr.for_each_child(&mut |child| all = all && is_constant(child));
     all
 }
 
-fn collect(expr: &Expr, context: &Context<'_>, into: &mut Vec<Predicate>) {
+fn collect(expr: &Expr, machine: &mut Machine<'_>, into: &mut Vec<Predicate>) {
     match &expr.kind {
-        ExprKind::And(operands) => operands.iter().for_each(|operand| collect(operand, context, into)),
-        ExprKind::Binary { op, left, right } => comparison(*op, left, right, context, into),
+        ExprKind::And(operands) => operands.iter().for_each(|operand| collect(operand, machine, into)),
+        ExprKind::Or(operands) => into.extend(alternatives(operands, machine)),
+        ExprKind::Binary { op, left, right } => comparison(*op, left, right, machine, into),
         ExprKind::In { operand, list, negated: false } => {
-            let values: Option<Vec<Value>> = list.iter().map(|item| constant(item, context)).collect();
-            if let (Some(path), Some(values)) = (document_path(operand), values) {
-                into.push(Predicate { path, test: Test::In(values) });
-            }
+            let Some(path) = document_path(operand) else { return };
+            let values: Option<Vec<Value>> = list.iter().map(|item| constant(item, machine)).collect();
+            into.extend(values.map(|values| Predicate { path, test: Test::In(values) }));
         }
         ExprKind::Between { operand, low, high, negated: false } => {
-            if let Some(path) = document_path(operand) {
-                let limit = |expr| constant(expr, context).map(|value| Limit { value, inclusive: true });
-                add_range(path, limit(low), limit(high), into);
-            }
+            let Some(path) = document_path(operand) else { return };
+            let mut limit = |expr| constant(expr, machine).map(|value| Limit { value, inclusive: true });
+            let (min, max) = (limit(low), limit(high));
+            add_range(path, min, max, into);
         }
-        ExprKind::Call { function, args } => call(function.name, args, context, into),
+        ExprKind::Call { function, args } => call(function.name, args, machine, into),
         // A bare `WHERE c.flag` asks for `true`.
         ExprKind::Member { .. } => {
-            if let Some(path) = document_path(expr) {
-                into.push(Predicate { path, test: Test::Eq(Value::Bool(true)) });
-            }
+            let path = document_path(expr);
+            into.extend(path.map(|path| Predicate { path, test: Test::Eq(Value::Bool(true)) }));
         }
         _ => {}
     }
 }
 
-fn call(name: &str, args: &[Expr], context: &Context<'_>, into: &mut Vec<Predicate>) {
+/// `c.a = 1 OR c.a = 2` as `c.a IN (1, 2)`.
+fn alternatives(operands: &[Expr], machine: &mut Machine<'_>) -> Option<Predicate> {
+    let mut path: Option<Vec<String>> = None;
+    let mut values = Vec::new();
+    for operand in operands {
+        let mut found = Vec::new();
+        collect(operand, machine, &mut found);
+        let predicate = found.pop().filter(|_| found.is_empty())?;
+        if path.as_ref().is_some_and(|known| *known != predicate.path) {
+            return None;
+        }
+        path = Some(predicate.path);
+        match predicate.test {
+            Test::Eq(value) => values.push(value),
+            Test::In(more) => values.extend(more),
+            Test::Range { .. } | Test::Defined => return None,
+        }
+    }
+    Some(Predicate { path: path?, test: Test::In(values) })
+}
+
+fn call(name: &str, args: &[Expr], machine: &mut Machine<'_>, into: &mut Vec<Predicate>) {
     let Some(path) = args.first().and_then(document_path) else { return };
     match (name, args) {
         ("IS_DEFINED", _) => into.push(Predicate { path, test: Test::Defined }),
         ("IS_NULL", _) => into.push(Predicate { path, test: Test::Eq(Value::Null) }),
         ("STARTSWITH", [_, prefix]) => {
-            if let Some(Value::String(prefix)) = constant(prefix, context) {
+            if let Some(Value::String(prefix)) = constant(prefix, machine) {
                 let max = after_prefix(&prefix).map(|end| Limit { value: end.into(), inclusive: false });
                 add_range(path, Some(Limit { value: Value::String(prefix), inclusive: true }), max, into);
             }
@@ -150,11 +168,11 @@ fn after_prefix(prefix: &str) -> Option<String> {
     None
 }
 
-fn comparison(op: BinaryOp, left: &Expr, right: &Expr, context: &Context<'_>, into: &mut Vec<Predicate>) {
+fn comparison(op: BinaryOp, left: &Expr, right: &Expr, machine: &mut Machine<'_>, into: &mut Vec<Predicate>) {
     use BinaryOp as B;
     let (path, value, op) = match (document_path(left), document_path(right)) {
-        (Some(path), None) => (path, constant(right, context), op),
-        (None, Some(path)) => (path, constant(left, context), mirrored(op)),
+        (Some(path), None) => (path, constant(right, machine), op),
+        (None, Some(path)) => (path, constant(left, machine), mirrored(op)),
         _ => return,
     };
     let Some(value) = value else { return };

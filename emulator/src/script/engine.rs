@@ -57,7 +57,10 @@ impl Engine {
     pub(crate) async fn run<C: Collection + 'static>(&self, call: Call, collection: C) -> Outcome<C> {
         let (sender, receiver) = oneshot::channel();
         self.submit(Box::new(move |cache, session| {
-            let _ = sender.send(execute(cache, session, &call, collection));
+            let (outcome, spent) = execute(cache, session, &call, collection);
+            let _ = sender.send(outcome);
+            // Taking an engine apart takes longer than many a script: nobody has to wait for it.
+            drop(spent);
         }));
         match receiver.await {
             Ok(outcome) => outcome,
@@ -69,20 +72,30 @@ impl Engine {
     fn submit(&self, job: Job) {
         let mut state = self.pool.lock();
         state.jobs.push_back(job);
+        let mut stranded = None;
         if state.jobs.len() > state.idle && state.started < self.threads {
-            let pool = Arc::clone(&self.pool);
-            let name = format!("cosmos-script-{}", state.started);
-            let spawned =
-                thread::Builder::new().name(name).stack_size(THREAD_STACK).spawn(move || pool.work());
-            match spawned {
-                Ok(_) => state.started += 1,
-                // Without threads at all nobody would ever answer.
-                Err(error) if state.started == 0 => panic!("cannot start a script thread: {error}"),
-                Err(error) => tracing::warn!(%error, "cannot start another script thread"),
+            match self.start_thread(state.started) {
+                Ok(()) => state.started += 1,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot start a script thread");
+                    // With no thread at all nobody else would ever run it.
+                    if state.started == 0 {
+                        stranded = state.jobs.pop_back();
+                    }
+                }
             }
         }
         drop(state);
-        self.pool.changed.notify_one();
+        match stranded {
+            Some(job) => job(&self.pool.cache, None),
+            None => self.pool.changed.notify_one(),
+        }
+    }
+
+    fn start_thread(&self, number: usize) -> std::io::Result<()> {
+        let pool = Arc::clone(&self.pool);
+        let thread = thread::Builder::new().name(format!("cosmos-script-{number}")).stack_size(THREAD_STACK);
+        thread.spawn(move || pool.work()).map(drop)
     }
 }
 
@@ -138,13 +151,14 @@ fn execute<C: Collection + 'static>(
     session: Option<Session>,
     call: &Call,
     collection: C,
-) -> Outcome<C> {
+) -> (Outcome<C>, Option<Session>) {
     let shared = Rc::new(RefCell::new(collection));
     let view: SharedCollection = Rc::clone(&shared) as SharedCollection;
     // A panic of the engine's bindings must cost one call, not the thread and the transaction with it.
     let finished = catch_unwind(AssertUnwindSafe(|| {
         let session = session.map_or_else(|| Session::prepare(cache), Ok)?;
-        Ok::<_, rquickjs::Error>(session.run(cache, call, view))
+        let finished = session.run(cache, call, view);
+        Ok::<_, rquickjs::Error>((finished, session))
     }));
     let broken = |detail: &str| Finished {
         result: Err(failure::internal(detail)),
@@ -152,13 +166,14 @@ fn execute<C: Collection + 'static>(
         operations: 0,
         cpu: Duration::ZERO,
     };
-    let Finished { result, logs, operations, cpu } = match finished {
-        Ok(Ok(finished)) => finished,
-        Ok(Err(error)) => broken(&error.to_string()),
-        Err(_) => broken("the engine panicked"),
+    let (finished, spent) = match finished {
+        Ok(Ok((finished, session))) => (finished, Some(session)),
+        Ok(Err(error)) => (broken(&error.to_string()), None),
+        Err(_) => (broken("the engine panicked"), None),
     };
+    let Finished { result, logs, operations, cpu } = finished;
     match Rc::into_inner(shared) {
-        Some(cell) => Outcome { collection: cell.into_inner(), result, logs, operations, cpu },
+        Some(cell) => (Outcome { collection: cell.into_inner(), result, logs, operations, cpu }, spent),
         // The session let go of its share at the end of the run, and was dropped when it panicked.
         None => unreachable!("a finished run still holds its transaction"),
     }

@@ -2,17 +2,18 @@
 //
 // `host(op, ...strings)` is the only way out of the engine. Document operations answer
 // `[status, text, continuation]`: a JSON text, or an error body when `status` is 400 or more.
-// Evaluates to a function that installs the globals and returns the entry points for the host.
-(function install(host) {
+// Evaluates to a function that installs the globals and returns the entry points for the host. `language` is
+// what language.js returned.
+(function install(host, language) {
   'use strict';
 
   // Scripts may replace what they like; the API keeps working with what it found.
   const { parse, stringify } = JSON;
-  const { apply, construct } = Reflect;
-  const { create, defineProperty, freeze, getPrototypeOf } = Object;
+  const { apply } = Reflect;
+  const { create, defineProperty, freeze } = Object;
   const errorToString = Error.prototype.toString;
   const wellFormed = String.prototype.toWellFormed;
-  const NativeError = Error;
+  const { NativeError, NumberedError, defineGlobal } = language;
 
   const messages = freeze({
     optionsNotValid: 'The "options" parameter must be of type "object". Actual type is: "%s".',
@@ -25,7 +26,6 @@
     tooFewArguments: 'The function "%s" requires at least %s argument(s) but was called with %s argument(s).',
     bodyNotValid: 'The document body must be an object or a string representing a JSON-serialized object.',
     parameterNotValid: 'The "%s" parameter must be of type %s. Actual type is: "%s".',
-    notAllowed: 'The function "%s" is not allowed in server side scripting.',
     notSupported: 'The function "%s" is not supported by this emulator.',
     notWritable: 'Not a writable property: %s',
     noNewValues: 'Cannot set new values: %s',
@@ -53,43 +53,18 @@
 
   // ---- Errors ---------------------------------------------------------------------------------
 
-  // The service's engine understands `new Error(number, message)`.
-  function shimError(name) {
-    const Native = globalThis[name];
-    function Shim(first, second) {
-      const numbered = typeof first === 'number';
-      const text = numbered && arguments.length > 1 ? second : first;
-      const rest = numbered || text === undefined ? [text] : [text, second];
-      const error = construct(Native, rest, new.target || Shim);
-      NativeError.captureStackTrace(error, Shim);
-      if (numbered) {
-        defineProperty(error, 'number', { value: first, writable: true, configurable: true });
-      }
-      return error;
-    }
-    defineProperty(Shim, 'name', { value: name });
-    defineProperty(Shim, 'prototype', { value: Native.prototype, writable: false });
-    defineProperty(Native.prototype, 'constructor', { value: Shim, writable: true, configurable: true });
-    defineProperty(globalThis, name, { value: Shim, writable: true, configurable: true });
-    return Shim;
-  }
-  const ServiceError = shimError('Error');
-  for (const name of ['EvalError', 'RangeError', 'ReferenceError', 'SyntaxError', 'TypeError', 'URIError']) {
-    Object.setPrototypeOf(shimError(name), ServiceError);
-  }
-
   function format(template, values) {
     let next = 0;
     return template.replace(/%(%|s)/g, (match, kind) => (kind === '%' ? '%' : String(values[next++])));
   }
 
   function fail(number, template, ...values) {
-    return new ServiceError(number, format(template, values));
+    return new NumberedError(number, format(template, values));
   }
 
   // The error of a failed operation, as callbacks get it.
   function operationError(status, body) {
-    const error = new ServiceError(status, body);
+    const error = new NumberedError(status, body);
     error.body = body;
     return error;
   }
@@ -257,12 +232,17 @@
 
   // The JSON text of a new document, with an id made up when it has none.
   function newDocument(body, options) {
-    let document = body;
     if (options.disableAutomaticIdGeneration !== true) {
       const object = typeof body === 'string' ? parse(body) : body;
-      if (!object.id) document = { ...object, id: host('guid') };
+      if (typeof object === 'object' && object !== null && !object.id) {
+        // A copy, as the script's object is not ours to change.
+        const clone = {};
+        for (const name in object) clone[name] = object[name];
+        clone.id = host('guid');
+        return stringify(clone);
+      }
     }
-    return typeof document === 'string' ? text(document) : stringify(document);
+    return typeof body === 'string' ? text(body) : stringify(body);
   }
 
   function pageOf(options) {
@@ -448,10 +428,6 @@
 
   // ---- Globals ---------------------------------------------------------------------------------
 
-  function defineGlobal(name, value) {
-    defineProperty(globalThis, name, { value, writable: true, configurable: true });
-  }
-
   function installConsole(enabled) {
     const console = () => {};
     console.log = !enabled
@@ -468,42 +444,6 @@
     defineGlobal('console', console);
   }
 
-  // No code from strings; the prototypes of functions lead to these constructors too.
-  function forbidCodeFromStrings() {
-    defineGlobal('eval', () => {
-      throw fail(ErrorCodes.BadRequest, messages.notAllowed, 'eval');
-    });
-    const blocked = function Function() {
-      throw fail(ErrorCodes.BadRequest, messages.notAllowed, 'Function');
-    };
-    blocked.prototype = getPrototypeOf(blocked);
-    for (const sample of [() => {}, async () => {}, function* () {}, async function* () {}]) {
-      defineProperty(getPrototypeOf(sample), 'constructor', { value: blocked, configurable: true });
-    }
-    defineGlobal('Function', blocked);
-  }
-
-  // The server's clock may be set off from this machine's by a test.
-  function shiftClock(offset) {
-    const NativeDate = Date;
-    const now = () => NativeDate.now() + offset;
-    function Shifted(...fields) {
-      if (new.target === undefined) return new NativeDate(now()).toString();
-      return construct(NativeDate, fields.length === 0 ? [now()] : fields, new.target);
-    }
-    defineProperty(Shifted, 'name', { value: 'Date' });
-    defineProperty(Shifted, 'length', { value: 7 });
-    defineProperty(Shifted, 'prototype', { value: NativeDate.prototype, writable: false });
-    Shifted.now = now;
-    Shifted.parse = NativeDate.parse;
-    Shifted.UTC = NativeDate.UTC;
-    defineProperty(NativeDate.prototype, 'constructor', { value: Shifted, writable: true, configurable: true });
-    defineGlobal('Date', Shifted);
-  }
-
-  // Not in the service's engine, and able to block a thread or to outlive the run's bookkeeping.
-  for (const name of ['Atomics', 'SharedArrayBuffer', 'queueMicrotask']) delete globalThis[name];
-  forbidCodeFromStrings();
   defineGlobal('ErrorCodes', ErrorCodes);
   defineGlobal('getContext', () => context);
   const shortcut = create(collection);
@@ -518,7 +458,7 @@
     begin(json) {
       settings = parse(json);
       installConsole(settings.logging);
-      if (settings.clockOffset !== 0) shiftClock(settings.clockOffset);
+      if (settings.clockOffset !== 0) language.shiftClock(settings.clockOffset);
     },
     start(main, values) {
       requestProperties.Body.value = values;

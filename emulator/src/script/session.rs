@@ -22,10 +22,12 @@ const MAX_BODY: usize = 4 << 20;
 /// The limit of the log header, counted in UTF-16 units.
 const MAX_LOG: usize = 16 << 10;
 
+const LANGUAGE: &str = include_str!("language.js");
 const PRELUDE: &str = include_str!("prelude.js");
-// Names that no script has, and that stack traces are cleaned of.
-const PRELUDE_FILE: &str = "<wrapper>";
 const QUERY_API: &str = include_str!("query_api.js");
+// Names that no script has, and that stack traces are cleaned of.
+const LANGUAGE_FILE: &str = "<wrapper> language";
+const PRELUDE_FILE: &str = "<wrapper>";
 const QUERY_API_FILE: &str = "<wrapper> query api";
 /// Where the entry points wait between preparing a session and running it.
 const ENTRY: &str = "__docDbEntry";
@@ -76,7 +78,8 @@ impl Session {
                 let script = cache.compile(&ctx, file, &Arc::default(), || source.to_owned())?;
                 script.eval(&ctx)?.try_into_function().map_err(|_| rquickjs::Error::Unknown)
             };
-            let entry: Object<'_> = install(PRELUDE_FILE, PRELUDE)?.call((host.function(&ctx)?,))?;
+            let language: Object<'_> = install(LANGUAGE_FILE, LANGUAGE)?.call(())?;
+            let entry: Object<'_> = install(PRELUDE_FILE, PRELUDE)?.call((host.function(&ctx)?, language))?;
             let api: Object<'_> = entry.get("api")?;
             install(QUERY_API_FILE, QUERY_API)?.call::<_, ()>((api,))?;
             ctx.globals().set(ENTRY, entry)
@@ -84,8 +87,8 @@ impl Session {
         Ok(Self { context, runtime, host, memory_limit: MEMORY_LIMIT })
     }
 
-    /// Runs `call` on `collection`, which nothing here keeps afterwards.
-    pub(super) fn run(self, cache: &Cache, call: &Call, collection: SharedCollection) -> Finished {
+    /// Runs `call` on `collection`, which nothing here keeps afterwards. To be called once.
+    pub(super) fn run(&self, cache: &Cache, call: &Call, collection: SharedCollection) -> Finished {
         let started = Instant::now();
         let settings = {
             let collection = collection.borrow();

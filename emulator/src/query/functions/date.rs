@@ -262,7 +262,7 @@ fn bin(call: &Call<'_>) -> Option<i64> {
     if width <= 0 {
         return None;
     }
-    Some(origin + (ticks - origin).div_euclid(width) * width)
+    (ticks - origin).div_euclid(width).checked_mul(width)?.checked_add(origin)
 }
 
 /// `DATETIMEDIFF(part, start, end)`: the boundaries of that part between the two.

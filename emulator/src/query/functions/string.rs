@@ -6,6 +6,9 @@ use crate::value::Value;
 
 /// REPLICATE gives no string longer than this.
 const MAX_REPLICATED: usize = 10_000;
+/// REPLACE and STRINGJOIN give none longer than this, in bytes, far above any document: nested calls would
+/// otherwise multiply their way through the memory.
+const MAX_STRING: usize = 16 << 20;
 
 pub(super) const TABLE: &[Function] = &[
     function("CONCAT", 2, ANY, concat),
@@ -18,7 +21,7 @@ pub(super) const TABLE: &[Function] = &[
     function("INDEX_OF", 2, 3, index_of),
     function("LEFT", 2, 2, left),
     function("LENGTH", 1, 1, |c| c.text(0).map_or(Value::Undefined, |text| from_count(text.chars().count()))),
-    function("LOWER", 1, 2, |c| defined(c.text(0).map(str::to_lowercase))),
+    function("LOWER", 1, 1, |c| defined(c.text(0).map(str::to_lowercase))),
     function("LTRIM", 1, 2, |c| trim(c, |text, set| text.trim_start_matches(set))),
     function("REGEXMATCH", 2, 3, regex_match),
     function("REPLACE", 3, 3, replace),
@@ -38,7 +41,7 @@ pub(super) const TABLE: &[Function] = &[
     function("SUBSTRING", 3, 3, substring),
     function("TOSTRING", 1, 1, to_string),
     function("TRIM", 1, 2, |c| trim(c, |text, set| text.trim_start_matches(set).trim_end_matches(set))),
-    function("UPPER", 1, 2, |c| defined(c.text(0).map(str::to_uppercase))),
+    function("UPPER", 1, 1, |c| defined(c.text(0).map(str::to_uppercase))),
 ];
 
 fn concat(call: &Call<'_>) -> Value {
@@ -109,7 +112,14 @@ fn trim(call: &Call<'_>, cut: impl for<'t> Fn(&'t str, &dyn Fn(char) -> bool) ->
 fn replace(call: &Call<'_>) -> Value {
     match (call.text(0), call.text(1), call.text(2)) {
         (Some(text), Some(""), Some(_)) => text.into(),
-        (Some(text), Some(from), Some(to)) => text.replace(from, to).into(),
+        (Some(text), Some(from), Some(to)) => {
+            let added = text.matches(from).count().saturating_mul(to.len());
+            if fits(text.len().saturating_add(added)) {
+                text.replace(from, to).into()
+            } else {
+                Value::Undefined
+            }
+        }
         _ => Value::Undefined,
     }
 }
@@ -130,7 +140,15 @@ fn replicate(call: &Call<'_>) -> Value {
 fn join(call: &Call<'_>) -> Value {
     let (Some(items), Some(separator)) = (call.array(0), call.text(1)) else { return Value::Undefined };
     let parts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
-    defined(parts.map(|parts| parts.join(separator)))
+    let length = |parts: &Vec<&str>| {
+        let separators = parts.len().saturating_mul(separator.len());
+        parts.iter().map(|part| part.len()).fold(separators, usize::saturating_add)
+    };
+    defined(parts.filter(|parts| fits(length(parts))).map(|parts| parts.join(separator)))
+}
+
+fn fits(length: usize) -> bool {
+    length <= MAX_STRING
 }
 
 fn split(call: &Call<'_>) -> Value {

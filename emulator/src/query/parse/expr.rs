@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::super::ast::{BinaryOp, Expr, ExprKind, UnaryOp};
+use super::super::ast::{BinaryOp, Expr, ExprKind, Select, UnaryOp};
 use super::super::error::{Result, Span};
 use super::super::keywords::Keyword;
 use super::super::lexer::Kind;
-use super::{MAX_HEIGHT, Parser};
+use super::{MAX_HEIGHT, NESTED_DEPTH, Parser};
 use crate::value::Value;
 
 /// Binding powers, weakest first.
@@ -39,11 +39,15 @@ enum Infix {
 
 impl Parser<'_> {
     pub(super) fn expr(&mut self) -> Result<Expr> {
-        self.nested(1, |parser| parser.operators(0))
+        self.nested(NESTED_DEPTH - 1, |parser| parser.operators(0))
     }
 
     /// An operand and all operators after it that bind tighter than `floor`.
     fn operators(&mut self, floor: u8) -> Result<Expr> {
+        self.nested(1, |parser| parser.operators_here(floor))
+    }
+
+    fn operators_here(&mut self, floor: u8) -> Result<Expr> {
         let mut left = self.prefix()?;
         loop {
             // `NOT` between operands belongs to IN, BETWEEN or LIKE.
@@ -98,64 +102,88 @@ impl Parser<'_> {
         })
     }
 
-    /// The operator is consumed; parses what follows it.
+    /// The operator is consumed; parses what follows it. Each branch is a function of its own: without
+    /// optimization the frame of this one would otherwise hold the locals of them all, at every level.
     fn infix_rest(&mut self, left: Expr, infix: Infix, power: u8, negated: bool) -> Result<Expr> {
-        let start = left.span;
-        let kind = match infix {
-            Infix::Binary(op) => {
-                let right = self.operators(power)?;
-                ExprKind::Binary { op, left: Box::new(left), right: Box::new(right) }
+        match infix {
+            Infix::Binary(op) => self.binary_rest(left, op, power),
+            Infix::And => {
+                self.chain_rest(left, ExprKind::And, AND, |parser| parser.eat_keyword(Keyword::And))
             }
-            Infix::And => ExprKind::And(self.chain(left, Keyword::And, AND)?),
-            Infix::Or => ExprKind::Or(self.chain(left, Keyword::Or, OR)?),
+            Infix::Or => self.chain_rest(left, ExprKind::Or, OR, |parser| parser.eat_keyword(Keyword::Or)),
             Infix::Concat => {
-                let mut operands = vec![left, self.operators(CONCAT)?];
-                while self.eat_symbol("||") {
-                    operands.push(self.operators(CONCAT)?);
-                }
-                ExprKind::Concat(operands)
+                self.chain_rest(left, ExprKind::Concat, CONCAT, |parser| parser.eat_symbol("||"))
             }
-            Infix::Conditional => {
-                let then = self.expr()?;
-                self.expect_symbol(":")?;
-                // Right-associative, and nested like a parenthesis.
-                let otherwise = self.nested(1, |parser| parser.operators(CONDITIONAL - 1))?;
-                let (test, then, otherwise) = (Box::new(left), Box::new(then), Box::new(otherwise));
-                ExprKind::Conditional { test, then, otherwise }
-            }
-            Infix::In => {
-                self.expect_symbol("(")?;
-                let list = self.comma_list(Self::expr)?;
-                self.expect_symbol(")")?;
-                ExprKind::In { operand: Box::new(left), list, negated }
-            }
-            Infix::Between => {
-                let low = self.operators(COMPARISON)?;
-                self.expect_keyword(Keyword::And)?;
-                let high = self.operators(COMPARISON)?;
-                ExprKind::Between {
-                    operand: Box::new(left),
-                    low: Box::new(low),
-                    high: Box::new(high),
-                    negated,
-                }
-            }
-            Infix::Like => {
-                let pattern = self.operators(COMPARISON)?;
-                let escape = self.like_escape()?;
-                ExprKind::Like { operand: Box::new(left), pattern: Box::new(pattern), escape, negated }
-            }
-        };
-        Ok(Expr::new(kind, start.to(self.last_span())))
+            Infix::Conditional => self.conditional_rest(left),
+            Infix::In => self.in_rest(left, negated),
+            Infix::Between => self.between_rest(left, negated),
+            Infix::Like => self.like_rest(left, negated),
+        }
+    }
+
+    /// The expression from `start` up to here.
+    fn finished(&self, start: Span, kind: ExprKind) -> Expr {
+        Expr::new(kind, start.to(self.last_span()))
+    }
+
+    fn boxed(&mut self, floor: u8) -> Result<Box<Expr>> {
+        Ok(Box::new(self.operators(floor)?))
+    }
+
+    fn binary_rest(&mut self, left: Expr, op: BinaryOp, power: u8) -> Result<Expr> {
+        let (start, left) = (left.span, Box::new(left));
+        let right = self.boxed(power)?;
+        Ok(self.finished(start, ExprKind::Binary { op, left, right }))
     }
 
     /// `a AND b AND c` as one list.
-    fn chain(&mut self, first: Expr, keyword: Keyword, power: u8) -> Result<Vec<Expr>> {
-        let mut operands = vec![first, self.operators(power)?];
-        while self.eat_keyword(keyword) {
+    fn chain_rest(
+        &mut self,
+        first: Expr,
+        kind: fn(Vec<Expr>) -> ExprKind,
+        power: u8,
+        eat: fn(&mut Self) -> bool,
+    ) -> Result<Expr> {
+        let start = first.span;
+        let mut operands = vec![first];
+        loop {
             operands.push(self.operators(power)?);
+            if !eat(self) {
+                return Ok(self.finished(start, kind(operands)));
+            }
         }
-        Ok(operands)
+    }
+
+    /// Right-associative, and nested like a parenthesis.
+    fn conditional_rest(&mut self, test: Expr) -> Result<Expr> {
+        let (start, test) = (test.span, Box::new(test));
+        let then = Box::new(self.expr()?);
+        self.expect_symbol(":")?;
+        let otherwise = self.nested(1, |parser| parser.boxed(CONDITIONAL - 1))?;
+        Ok(self.finished(start, ExprKind::Conditional { test, then, otherwise }))
+    }
+
+    fn in_rest(&mut self, operand: Expr, negated: bool) -> Result<Expr> {
+        let (start, operand) = (operand.span, Box::new(operand));
+        self.expect_symbol("(")?;
+        let list = self.comma_list(Self::expr)?;
+        self.expect_symbol(")")?;
+        Ok(self.finished(start, ExprKind::In { operand, list, negated }))
+    }
+
+    fn between_rest(&mut self, operand: Expr, negated: bool) -> Result<Expr> {
+        let (start, operand) = (operand.span, Box::new(operand));
+        let low = self.boxed(COMPARISON)?;
+        self.expect_keyword(Keyword::And)?;
+        let high = self.boxed(COMPARISON)?;
+        Ok(self.finished(start, ExprKind::Between { operand, low, high, negated }))
+    }
+
+    fn like_rest(&mut self, operand: Expr, negated: bool) -> Result<Expr> {
+        let (start, operand) = (operand.span, Box::new(operand));
+        let pattern = self.boxed(COMPARISON)?;
+        let escape = self.like_escape()?;
+        Ok(self.finished(start, ExprKind::Like { operand, pattern, escape, negated }))
     }
 
     /// `ESCAPE 'c'`
@@ -173,7 +201,6 @@ impl Parser<'_> {
     }
 
     fn prefix(&mut self) -> Result<Expr> {
-        let start = self.span();
         let op = match self.peek() {
             Kind::Keyword(Keyword::Not) => UnaryOp::Not,
             Kind::Symbol("+") => UnaryOp::Plus,
@@ -181,88 +208,102 @@ impl Parser<'_> {
             Kind::Symbol("~") => UnaryOp::BitNot,
             _ => return self.postfix(),
         };
+        self.unary(op)
+    }
+
+    fn unary(&mut self, op: UnaryOp) -> Result<Expr> {
+        let start = self.span();
         self.advance();
         let operand = self
             .nested(1, |parser| if op == UnaryOp::Not { parser.operators(NOT) } else { parser.prefix() })?;
-        let span = start.to(operand.span);
-        Ok(Expr::new(ExprKind::Unary { op, operand: Box::new(operand) }, span))
+        Ok(self.finished(start, ExprKind::Unary { op, operand: Box::new(operand) }))
     }
 
     /// A primary and its `.name` and `[index]` steps.
     fn postfix(&mut self) -> Result<Expr> {
         let mut expr = self.primary()?;
-        loop {
-            let base_span = expr.span;
-            let base = |expr| Box::new(expr);
-            let kind = if self.eat_symbol(".") {
-                ExprKind::Member { name: self.name()?, base: base(expr) }
-            } else if self.eat_symbol("[") {
-                let index = self.expr()?;
-                self.expect_symbol("]")?;
-                match index.kind {
-                    // c["x"] is c.x
-                    ExprKind::Literal(Value::String(name)) => ExprKind::Member { base: base(expr), name },
-                    _ => ExprKind::Index { base: base(expr), index: Box::new(index) },
-                }
-            } else {
-                return Ok(expr);
-            };
-            expr = Expr::new(kind, base_span.to(self.last_span()));
+        while self.at_symbol(".") || self.at_symbol("[") {
+            expr = self.step(expr)?;
             if expr.height > MAX_HEIGHT {
                 return Err(self.too_deep(expr.span));
             }
         }
+        Ok(expr)
+    }
+
+    fn step(&mut self, base: Expr) -> Result<Expr> {
+        let (start, base) = (base.span, Box::new(base));
+        if self.eat_symbol(".") {
+            let name = self.name()?;
+            return Ok(self.finished(start, ExprKind::Member { base, name }));
+        }
+        self.expect_symbol("[")?;
+        let index = self.expr()?;
+        self.expect_symbol("]")?;
+        Ok(self.finished(
+            start,
+            match index.kind {
+                // c["x"] is c.x
+                ExprKind::Literal(Value::String(name)) => ExprKind::Member { base, name },
+                _ => ExprKind::Index { base, index: Box::new(index) },
+            },
+        ))
     }
 
     fn primary(&mut self) -> Result<Expr> {
-        let start = self.span();
-        let literal = match self.peek() {
-            Kind::Number(number) => Some(Value::Number(*number)),
-            Kind::String(text) => Some(Value::String(Arc::clone(text))),
-            Kind::Keyword(Keyword::True) => Some(Value::Bool(true)),
-            Kind::Keyword(Keyword::False) => Some(Value::Bool(false)),
-            Kind::Keyword(Keyword::Null) => Some(Value::Null),
-            Kind::Keyword(Keyword::Undefined) => Some(Value::Undefined),
-            _ => None,
-        };
-        if let Some(value) = literal {
-            self.advance();
-            return Ok(Expr::new(ExprKind::Literal(value), start));
+        match self.peek() {
+            Kind::Identifier => self.name_or_call(),
+            Kind::Keyword(Keyword::Udf) => self.udf(),
+            Kind::Keyword(Keyword::Exists) => self.keyword_subquery(ExprKind::Exists),
+            Kind::Keyword(Keyword::Array) => self.keyword_subquery(ExprKind::ArrayOf),
+            Kind::Symbol("(") => self.parenthesized(),
+            Kind::Symbol("[") => self.array(),
+            Kind::Symbol("{") => self.object(),
+            _ => self.literal(),
         }
-        let kind = match self.peek() {
-            Kind::Parameter => {
-                let name = self.text().into();
-                self.advance();
-                ExprKind::Parameter(name)
-            }
-            Kind::Identifier => self.name_or_call()?,
-            Kind::Keyword(Keyword::Udf) => {
-                self.advance();
-                self.expect_symbol(".")?;
-                ExprKind::Udf { name: self.name()?, args: self.args()? }
-            }
-            Kind::Keyword(Keyword::Exists) => {
-                self.advance();
-                ExprKind::Exists(Box::new(self.parenthesized_select()?))
-            }
-            Kind::Keyword(Keyword::Array) => {
-                self.advance();
-                ExprKind::ArrayOf(Box::new(self.parenthesized_select()?))
-            }
-            Kind::Symbol("(") => return self.parenthesized(start),
-            Kind::Symbol("[") => self.array()?,
-            Kind::Symbol("{") => self.object()?,
-            _ => return Err(self.unexpected("an expression")),
-        };
-        Ok(Expr::new(kind, start.to(self.last_span())))
     }
 
-    fn name_or_call(&mut self) -> Result<ExprKind> {
+    fn literal(&mut self) -> Result<Expr> {
+        let span = self.span();
+        let kind = match self.peek() {
+            Kind::Number(number) => ExprKind::Literal(Value::Number(*number)),
+            Kind::String(text) => ExprKind::Literal(Value::String(Arc::clone(text))),
+            Kind::Keyword(Keyword::True) => ExprKind::Literal(Value::Bool(true)),
+            Kind::Keyword(Keyword::False) => ExprKind::Literal(Value::Bool(false)),
+            Kind::Keyword(Keyword::Null) => ExprKind::Literal(Value::Null),
+            Kind::Keyword(Keyword::Undefined) => ExprKind::Literal(Value::Undefined),
+            Kind::Parameter => ExprKind::Parameter { name: self.text().into(), index: usize::MAX },
+            _ => return Err(self.unexpected("an expression")),
+        };
+        self.advance();
+        Ok(Expr::new(kind, span))
+    }
+
+    fn udf(&mut self) -> Result<Expr> {
+        let start = self.span();
+        self.advance();
+        self.expect_symbol(".")?;
+        let (name, args) = (self.name()?, self.args()?);
+        Ok(self.finished(start, ExprKind::Udf { name, args }))
+    }
+
+    /// `EXISTS(SELECT …)` or `ARRAY(SELECT …)`
+    fn keyword_subquery(&mut self, kind: fn(Box<Select>) -> ExprKind) -> Result<Expr> {
+        let start = self.span();
+        self.advance();
+        let select = Box::new(self.parenthesized_select()?);
+        Ok(self.finished(start, kind(select)))
+    }
+
+    fn name_or_call(&mut self) -> Result<Expr> {
+        let start = self.span();
         let name = self.name()?;
-        if self.at_symbol("(") {
-            return Ok(ExprKind::UnboundCall { name, args: self.args()? });
-        }
-        Ok(ExprKind::Name { name, slot: usize::MAX })
+        let kind = if self.at_symbol("(") {
+            ExprKind::UnboundCall { name, args: self.args()? }
+        } else {
+            ExprKind::Name { name, slot: usize::MAX }
+        };
+        Ok(self.finished(start, kind))
     }
 
     fn args(&mut self) -> Result<Vec<Expr>> {
@@ -275,10 +316,11 @@ impl Parser<'_> {
         Ok(args)
     }
 
-    fn parenthesized(&mut self, start: Span) -> Result<Expr> {
+    fn parenthesized(&mut self) -> Result<Expr> {
+        let start = self.span();
         if *self.token(1).0 == Kind::Keyword(Keyword::Select) {
-            let select = self.parenthesized_select()?;
-            return Ok(Expr::new(ExprKind::Subquery(Box::new(select)), start.to(self.last_span())));
+            let select = Box::new(self.parenthesized_select()?);
+            return Ok(self.finished(start, ExprKind::Subquery(select)));
         }
         self.advance();
         let inner = self.expr()?;
@@ -286,34 +328,39 @@ impl Parser<'_> {
         Ok(inner)
     }
 
-    fn array(&mut self) -> Result<ExprKind> {
+    fn array(&mut self) -> Result<Expr> {
+        let start = self.span();
         self.expect_symbol("[")?;
-        if self.eat_symbol("]") {
-            return Ok(ExprKind::Array(Vec::new()));
+        let mut items = Vec::new();
+        if !self.eat_symbol("]") {
+            items = self.comma_list(Self::expr)?;
+            self.expect_symbol("]")?;
         }
-        let items = self.comma_list(Self::expr)?;
-        self.expect_symbol("]")?;
-        Ok(ExprKind::Array(items))
+        Ok(self.finished(start, ExprKind::Array(items)))
     }
 
-    fn object(&mut self) -> Result<ExprKind> {
+    fn object(&mut self) -> Result<Expr> {
+        let start = self.span();
         self.expect_symbol("{")?;
-        if self.eat_symbol("}") {
-            return Ok(ExprKind::Object(Vec::new()));
+        let mut members = Vec::new();
+        if !self.eat_symbol("}") {
+            members = self.comma_list(Self::object_member)?;
+            self.expect_symbol("}")?;
         }
-        let members = self.comma_list(|parser| {
-            let name = match parser.peek() {
-                Kind::String(name) => {
-                    let name = Arc::clone(name);
-                    parser.advance();
-                    name
-                }
-                _ => parser.name()?,
-            };
-            parser.expect_symbol(":")?;
-            Ok((name, parser.expr()?))
-        })?;
-        self.expect_symbol("}")?;
-        Ok(ExprKind::Object(members))
+        Ok(self.finished(start, ExprKind::Object(members)))
+    }
+
+    /// `name: value` or `"name": value`
+    fn object_member(&mut self) -> Result<(Arc<str>, Expr)> {
+        let name = match self.peek() {
+            Kind::String(name) => {
+                let name = Arc::clone(name);
+                self.advance();
+                name
+            }
+            _ => self.name()?,
+        };
+        self.expect_symbol(":")?;
+        Ok((name, self.expr()?))
     }
 }

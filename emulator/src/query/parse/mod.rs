@@ -11,11 +11,13 @@ use super::keywords::Keyword;
 use super::lexer::{Kind, Token, tokenize};
 use crate::error::ServiceError;
 
-/// Nesting of parentheses, literals, calls and subqueries. Parser and evaluator recurse, so this bounds the
-/// stack they need.
-const MAX_DEPTH: usize = 64;
-/// Levels one subquery counts for: it costs more stack than a parenthesis.
-const SUBQUERY_DEPTH: usize = 6;
+/// Parser and evaluator recurse, so nesting is bounded by the stack it needs: 64 levels of parentheses, literals
+/// or calls, or 9 of subqueries, less if every level has operators of many ranks.
+const MAX_DEPTH: usize = 64 * NESTED_DEPTH;
+/// What a parenthesis, a literal or a call counts for. An operand of an operator counts 1.
+const NESTED_DEPTH: usize = 3;
+/// What a subquery counts for.
+const SUBQUERY_DEPTH: usize = 6 * NESTED_DEPTH;
 /// Height of an expression tree; left-associative chains such as `1 + 1 + …` grow it without nesting.
 const MAX_HEIGHT: usize = 256;
 

@@ -140,7 +140,7 @@ const CASES: &[(&str, &str, (usize, usize), &str)] = &[
 #[test]
 fn located_errors() {
     for (query, code, (start, end), message) in CASES {
-        let error = Query::parse(query).expect_err(query);
+        let error = Query::parse(query).unwrap_err();
         assert_eq!((error.status, error.sub_status), (400, 0), "{query}");
         let body = error.message.strip_prefix("Message: ").unwrap();
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
@@ -197,9 +197,13 @@ fn order_by_needs_a_document_path() {
 fn parameters_are_checked_when_run() {
     let missing = run("SELECT * FROM c WHERE c.a = @missing", "[]").unwrap_err();
     assert!(missing.message.contains("Identifier '@missing' could not be resolved."), "{missing}");
-    for query in ["SELECT TOP @name * FROM c", "SELECT * FROM c OFFSET @nothing LIMIT 1"] {
+    for (query, code) in [
+        ("SELECT TOP @name * FROM c", "SC2060"),
+        ("SELECT * FROM c OFFSET @nothing LIMIT 1", "SC2062"),
+        ("SELECT * FROM c OFFSET 1 LIMIT @list", "SC2061"),
+    ] {
         let error = Query::parse(query).unwrap().run([].iter(), &context()).unwrap_err();
-        assert!(error.message.contains("SC206"), "{error}");
+        assert!(error.message.contains(code), "{error}");
     }
 }
 

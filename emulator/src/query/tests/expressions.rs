@@ -1,4 +1,4 @@
-use super::{check, check_values, run};
+use super::{check, check_values, context, run};
 use crate::query::Query;
 
 #[test]
@@ -260,6 +260,16 @@ fn deepest_queries_fit_a_small_stack() {
         ] {
             check("[{}]", &[(&query, expected)]);
         }
+        // Every binding power on every level.
+        let steep = "1 ?? 1 OR 1 AND 1 = 1 || 1 | 1 ^ 1 & 1 << 1 + 1 * (";
+        let error = run(&around(steep, 60, "1", ")"), "[]").unwrap_err();
+        assert!(error.message.contains("nested too deeply"), "{error}");
+        let filter = around(steep, 11, "1", ")").replace("SELECT VALUE", "SELECT * FROM c WHERE c.a =");
+        let query = Query::parse(&filter).unwrap();
+        assert!(query.sargable(&context()).is_empty());
+        // Printing is recursive too.
+        assert!(query.to_string().len() > filter.len());
+        assert!(query.run([].iter(), &context()).unwrap().is_empty());
     };
     std::thread::Builder::new().stack_size(1024 * 1024).spawn(worst).unwrap().join().unwrap();
 }

@@ -39,6 +39,12 @@ fn predicates() {
             vec![range(&["a"], limit("a\u{10ffff}", true), limit("b", false))],
         ),
         ("c.a = {x: [1]}", vec![eq(&["a"], r#"{"x":[1]}"#)]),
+        (
+            "c.a = 1 OR c.a IN (2, 3) OR c.a = null",
+            vec![predicate(&["a"], Test::In(vec![json("1"), json("2"), json("3"), json("null")]))],
+        ),
+        ("c.a = 1 OR (c.a = 2 AND c.b = 3)", vec![]),
+        ("c.a = 1 OR c.a > 2", vec![]),
         // None of these narrows anything down safely.
         ("c.a = 1 OR c.b = 2", vec![]),
         ("NOT (c.a = 1)", vec![]),
@@ -88,4 +94,76 @@ fn order_and_limit() {
     assert_eq!(rows("SELECT TOP @one * FROM c"), Some(1));
     assert_eq!(rows("SELECT * FROM c OFFSET 3 LIMIT 4"), Some(7));
     assert_eq!(rows("SELECT TOP @name * FROM c"), None);
+}
+
+/// Whether a value passes a test, in the widest reading the store may take.
+fn passes(test: &Test, value: &Value) -> bool {
+    match test {
+        Test::Eq(expected) => value == expected,
+        Test::In(values) => values.contains(value),
+        Test::Defined => !value.is_undefined(),
+        Test::Range { min, max } => {
+            let typed = |limit: &Limit| limit.value.type_rank() == value.type_rank();
+            let above = |limit: &Limit| {
+                let order = value.total_cmp(&limit.value);
+                typed(limit) && (order.is_gt() || order.is_eq() && limit.inclusive)
+            };
+            let below = |limit: &Limit| {
+                let order = value.total_cmp(&limit.value);
+                typed(limit) && (order.is_lt() || order.is_eq() && limit.inclusive)
+            };
+            min.as_ref().is_none_or(above) && max.as_ref().is_none_or(below)
+        }
+    }
+}
+
+/// No predicate may rule out a document the query returns.
+#[test]
+fn predicates_never_lose_a_row() {
+    let values =
+        ["undefined", "null", "true", "false", "-1", "1", "2", "''", "'a'", "'ab'", "'b'", "[1]", "{x:1}"];
+    let operators = ["=", "!=", "<", "<=", ">", ">="];
+    let mut state = 7_u64;
+    let mut next = |limit: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % limit
+    };
+    let mut documents = Vec::new();
+    for a in values {
+        for b in values {
+            let text = format!("SELECT VALUE {{a: {a}, n: {{b: {b}}}}}");
+            documents.extend(Query::parse(&text).unwrap().run([].iter(), &context()).unwrap());
+        }
+    }
+    let (mut kept, mut checked) = (0, 0);
+    for _ in 0..1_500 {
+        let mut term = || {
+            let path = ["c.a", "c.n.b"][next(2)];
+            let (one, two) = (values[next(values.len())], values[next(values.len())]);
+            match next(10) {
+                0 => format!("{path} IN ({one}, {two})"),
+                1 => format!("{path} BETWEEN {one} AND {two}"),
+                2 => format!("STARTSWITH({path}, {one})"),
+                3 => format!("IS_DEFINED({path})"),
+                4 => path.to_owned(),
+                5 => format!("NOT ({path} = {one})"),
+                6 => format!("{one} {} {path}", operators[next(6)]),
+                _ => format!("{path} {} {one}", operators[next(6)]),
+            }
+        };
+        let (first, second, third) = (term(), term(), term());
+        let join = ["AND", "OR"];
+        let filter = format!("{first} {} ({second} {} {third})", join[next(2)], join[next(2)]);
+        let query = Query::parse(&format!("SELECT * FROM c WHERE {filter}")).unwrap();
+        let predicates = query.sargable(&context());
+        for document in query.run(documents.iter(), &context()).unwrap() {
+            kept += 1;
+            for Predicate { path, test } in &predicates {
+                let value = path.iter().fold(&document, |value, name| value.get(name));
+                assert!(passes(test, value), "{filter}: {path:?} {test:?} rules out {document}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(kept > 10_000 && checked > 5_000, "{kept} rows, {checked} checks");
 }

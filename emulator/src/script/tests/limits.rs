@@ -195,6 +195,21 @@ fn calls_queue_for_the_threads() {
     });
 }
 
+/// A caller that goes away takes neither the thread nor later callers with it.
+#[test]
+fn callers_may_give_up() {
+    let engine = Engine::new(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let mut slow = call("function () { for (;;) {} }");
+        slow.time_limit = Duration::from_millis(300);
+        let given_up = engine.run(slow, Documents::default());
+        assert!(tokio::time::timeout(Duration::from_millis(20), given_up).await.is_err());
+        let next = engine.run(call("function () { __.response.setBody(1); }"), Documents::default());
+        assert_eq!(next.await.result.unwrap(), "1");
+    });
+}
+
 /// Not a limit of anything, but the number a change of the engine must be held against.
 #[test]
 #[ignore = "a measurement"]

@@ -93,6 +93,11 @@ fn reads_and_writes() {
 fn ids_are_made_up() {
     check_with(vec![
         (
+            "c.createDocument(self, '5', function (e) { show([e.number, e.body]); })",
+            Body(r#"[400,"{\"Errors\":[\"not an object\"]}"]"#),
+        ),
+        ("c.createDocument(self, 'oops', function (e) { show(e.number); })", Fails(400, 0, "SyntaxError")),
+        (
             "var d = {v: 1}; c.createDocument(self, d, function (e, made) { show([made.id.length, d.id]); })",
             Body("[36,null]"),
         ),
