@@ -1,7 +1,7 @@
 //! The account: databases and their containers.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
 
 use crate::error::ServiceError;
@@ -30,6 +30,8 @@ pub(crate) struct Database {
     number: u32,
     record: RwLock<DatabaseRecord>,
     containers: RwLock<BTreeMap<String, Arc<Container>>>,
+    /// Changes under the lock of `containers`: nothing is created in a database that is gone.
+    removed: AtomicBool,
 }
 
 impl Account {
@@ -81,8 +83,7 @@ impl Account {
             }
         }
         for (number, record) in databases {
-            let database =
-                Arc::new(Database { number, record: RwLock::new(record), containers: RwLock::default() });
+            let database = Arc::new(Database::new(number, record));
             sync::write(&self.databases).insert(database.id(), database);
         }
         for (rid, (record, loaded)) in containers {
@@ -162,8 +163,7 @@ impl Account {
         let counters = AccountRecord { databases: number };
         let writes =
             vec![(Key::Account.encode(), Some(codec::encode(&counters))), database_write(number, &record)];
-        let database =
-            Arc::new(Database { number, record: RwLock::new(record), containers: RwLock::default() });
+        let database = Arc::new(Database::new(number, record));
         databases.insert(id, Arc::clone(&database));
         Ok((database, self.shared.journal.append(writes)))
     }
@@ -180,8 +180,13 @@ impl Account {
         let database = self.database(name)?;
         database.check_etag(if_match)?;
         self.shared.journal.check()?;
-        sync::write(&self.databases).remove(&database.id());
-        let containers = std::mem::take(&mut *sync::write(&database.containers));
+        let mut databases = sync::write(&self.databases);
+        let mut containers = sync::write(&database.containers);
+        if database.removed.swap(true, Ordering::Relaxed) {
+            return Err(ServiceError::not_found());
+        }
+        databases.remove(&database.id());
+        let containers = std::mem::take(&mut *containers);
         let mut writes: Vec<Write> = containers.values().flat_map(|container| container.remove()).collect();
         writes.push((Key::Database(database.number).encode(), None));
         Ok(self.shared.journal.append(writes))
@@ -209,6 +214,9 @@ impl Account {
         let database = self.database(database).map_err(|_| ServiceError::owner_not_found())?;
         let definition = Definition::parse(body)?;
         let mut containers = sync::write(&database.containers);
+        if database.removed.load(Ordering::Relaxed) {
+            return Err(ServiceError::owner_not_found());
+        }
         if containers.contains_key(&definition.id) {
             return Err(ServiceError::conflict());
         }
@@ -249,7 +257,7 @@ impl Account {
         old.definition.check_replacement(&definition)?;
         self.shared.journal.check()?;
         let ts = self.shared.clock.now_s();
-        Ok(container.replace_meta(Meta { definition, etag: new_etag(), ts, throughput: old.throughput }))
+        container.replace_meta(Meta { definition, etag: new_etag(), ts, throughput: old.throughput })
     }
 
     /// Deletes a container.
@@ -267,12 +275,26 @@ impl Account {
         let meta = container.meta();
         check_etag(&meta.etag, if_match)?;
         self.shared.journal.check()?;
-        sync::write(&database.containers).remove(&meta.definition.id);
+        let mut containers = sync::write(&database.containers);
+        match containers.get(&meta.definition.id) {
+            Some(current) if Arc::ptr_eq(current, &container) => containers.remove(&meta.definition.id),
+            // Somebody else was faster.
+            _ => return Err(ServiceError::not_found()),
+        };
         Ok(self.shared.journal.append(container.remove()))
     }
 }
 
 impl Database {
+    fn new(number: u32, record: DatabaseRecord) -> Self {
+        Self {
+            number,
+            record: RwLock::new(record),
+            containers: RwLock::default(),
+            removed: AtomicBool::new(false),
+        }
+    }
+
     /// The name.
     pub(crate) fn id(&self) -> String {
         sync::read(&self.record).id.clone()

@@ -212,8 +212,12 @@ impl Container {
     }
 
     /// Replaces the definition and rebuilds the index by it.
-    pub(super) fn replace_meta(&self, meta: Meta) -> Durable {
+    ///
+    /// # Errors
+    /// 404/1003 when the container is gone.
+    pub(super) fn replace_meta(&self, meta: Meta) -> Result<Durable, ServiceError> {
         let mut state = sync::write(&self.state);
+        self.check_there()?;
         let meta = Arc::new(meta);
         *sync::write(&self.meta) = Arc::clone(&meta);
         let partitions = std::mem::take(&mut state.partitions);
@@ -225,7 +229,7 @@ impl Container {
             }
             state.partitions.insert(key, partition);
         }
-        self.shared.journal.append(vec![self.definition_write(&meta, state.ranges.len())])
+        Ok(self.shared.journal.append(vec![self.definition_write(&meta, state.ranges.len())]))
     }
 
     /// The record of the definition.
@@ -256,6 +260,12 @@ impl Container {
             .chain(procedures.values().map(|procedure| Key::Procedure(self.rid, procedure.ordinal)))
             .map(|key| (key.encode(), None))
             .collect()
+    }
+
+    /// Whether the container still exists. Under the lock of what is written next, so that nothing of a container
+    /// comes to disk after its deletion.
+    fn check_there(&self) -> Result<(), ServiceError> {
+        if self.removed.load(Ordering::Relaxed) { Err(ServiceError::owner_not_found()) } else { Ok(()) }
     }
 
     /// The physical partitions.
@@ -316,12 +326,11 @@ impl Container {
     /// # Errors
     /// 449 when a condition no longer holds, 404/1003 when the container is gone, 503 when the disk has failed.
     pub(super) fn commit(&self, set: ChangeSet) -> Result<Committed, ServiceError> {
-        let meta = self.meta();
         let now = self.shared.clock.now_s();
         let mut state = sync::write(&self.state);
-        if self.removed.load(Ordering::Relaxed) {
-            return Err(ServiceError::owner_not_found());
-        }
+        // After the lock: the index must change by the definition that it was built by.
+        let meta = self.meta();
+        self.check_there()?;
         if set.changes.is_empty() {
             return Ok(Committed { durable: Durable::now(), position: position(&state.ranges, &set.key) });
         }
@@ -498,6 +507,7 @@ impl Container {
                 crate::limits::MAX_PROCEDURES
             )));
         }
+        self.check_there()?;
         self.shared.journal.check()?;
         Ok(self.store_procedure(&mut procedures, Procedure::new(self.next_ordinal(), record)))
     }
@@ -516,6 +526,7 @@ impl Container {
         if if_match.is_some_and(|etag| etag != "*" && etag != old.record.etag) {
             return Err(ServiceError::precondition_failed());
         }
+        self.check_there()?;
         self.shared.journal.check()?;
         let new = Procedure::new(old.ordinal, record);
         Ok(self.store_procedure(&mut procedures, new))

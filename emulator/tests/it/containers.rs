@@ -29,7 +29,7 @@ async fn read_list_query_replace_delete() {
     let read = client.get("dbs/d/colls/c", &[]).await.expect(200);
     let etag = read.header("etag").unwrap().to_owned();
     let mut body = read.json();
-    let by_rid = format!("{}", body["_self"].as_str().unwrap().trim_end_matches('/'));
+    let by_rid = body["_self"].as_str().unwrap().trim_end_matches('/').to_owned();
     assert_eq!(client.get(&by_rid, &[]).await.expect(200).json()["id"], "c");
     client.get("dbs/d/colls/c", &[("if-none-match", &etag)]).await.expect(304);
     client.get("dbs/d/colls/none", &[]).await.expect_sub(404, 0);

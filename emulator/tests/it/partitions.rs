@@ -89,3 +89,19 @@ async fn version_one_keys_are_spread_too() {
         assert!((5..40).contains(&rows.len()), "{range}: {}", rows.len());
     }
 }
+
+#[tokio::test]
+async fn sessions_from_the_future_are_refused() {
+    let (_emulator, client) = start().await;
+    client.setup().await;
+    let created = client.create(json!({"id": "x", "pk": "a"})).await.expect(201);
+    let token = created.header("x-ms-session-token").unwrap();
+    let path = format!("{DOCS}/x");
+    let key = (PK, "[\"a\"]");
+    client.get(&path, &[key, ("x-ms-session-token", token)]).await.expect(200);
+    for ahead in ["0:-1#99", "0:1#99#0=98", "0:99", "7:-1#5, 0:-1#99"] {
+        client.get(&path, &[key, ("x-ms-session-token", ahead)]).await.expect_sub(404, 1002);
+        client.query("SELECT * FROM c", &[key, ("x-ms-session-token", ahead)]).await.expect_sub(404, 1002);
+    }
+    client.get(&path, &[key, ("x-ms-session-token", "nonsense")]).await.expect(200);
+}

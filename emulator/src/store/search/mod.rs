@@ -6,6 +6,9 @@
 
 mod access;
 mod continuation;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use std::sync::Arc;
 
