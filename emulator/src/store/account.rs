@@ -9,27 +9,27 @@ use crate::limits::DEFAULT_THROUGHPUT;
 use crate::rid::{self, ContainerRid, Rid};
 use crate::value::{Object, Value};
 
-use super::codec::{self, AccountRecord, ContainerRecord, DatabaseRecord, Key};
-use super::container::{Container, Loaded, Meta};
+use super::codec::{self, AccountRecord, DatabaseRecord, Key};
+use super::container::{Container, Meta};
 use super::definition::{Definition, resource_id};
-use super::document::{Document, new_etag};
+use super::document::new_etag;
 use super::journal::{Durable, Write};
 use super::partition::split_evenly;
 use super::{Shared, sync};
 
 /// All data of the emulator.
 pub(crate) struct Account {
-    shared: Arc<Shared>,
-    databases: RwLock<BTreeMap<String, Arc<Database>>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) databases: RwLock<BTreeMap<String, Arc<Database>>>,
     /// Number of the last database created.
-    last_database: AtomicU32,
+    pub(super) last_database: AtomicU32,
 }
 
 /// A database.
 pub(crate) struct Database {
-    number: u32,
+    pub(super) number: u32,
     record: RwLock<DatabaseRecord>,
-    containers: RwLock<BTreeMap<String, Arc<Container>>>,
+    pub(super) containers: RwLock<BTreeMap<String, Arc<Container>>>,
     /// Changes under the lock of `containers`: nothing is created in a database that is gone.
     removed: AtomicBool,
 }
@@ -43,75 +43,6 @@ impl Account {
     /// What all containers share.
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
-    }
-
-    /// Fills the account from disk.
-    ///
-    /// # Errors
-    /// A description of the first entry that cannot be read.
-    pub(crate) fn load(&self, entries: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), String> {
-        let mut databases: BTreeMap<u32, DatabaseRecord> = BTreeMap::new();
-        let mut containers: BTreeMap<ContainerRid, (Option<ContainerRecord>, Loaded)> = BTreeMap::new();
-        for (key, value) in entries {
-            let broken = |error: &dyn std::fmt::Display| format!("entry {key:02X?}: {error}");
-            match Key::decode(&key).ok_or_else(|| broken(&"unknown kind"))? {
-                Key::Account => {
-                    let record: AccountRecord = codec::decode(&value).map_err(|error| broken(&error))?;
-                    self.last_database.store(record.databases, Ordering::Relaxed);
-                }
-                Key::Database(number) => {
-                    databases.insert(number, codec::decode(&value).map_err(|error| broken(&error))?);
-                }
-                Key::Container(rid) => {
-                    let record = codec::decode(&value).map_err(|error| broken(&error))?;
-                    containers.entry(rid).or_default().0 = Some(record);
-                }
-                Key::Progress(rid) => {
-                    let progress = codec::decode_progress(&value).ok_or_else(|| broken(&"too short"))?;
-                    containers.entry(rid).or_default().1.progress = Some(progress);
-                }
-                Key::Procedure(rid, ordinal) => {
-                    let record = codec::decode(&value).map_err(|error| broken(&error))?;
-                    containers.entry(rid).or_default().1.procedures.push((ordinal, record));
-                }
-                Key::Document(rid, ordinal) => {
-                    let json = Value::parse(&value).map_err(|error| broken(&error))?;
-                    let document =
-                        Document::load(json, ordinal, value.len()).ok_or_else(|| broken(&"no document"))?;
-                    containers.entry(rid).or_default().1.documents.push(document);
-                }
-            }
-        }
-        for (number, record) in databases {
-            let database = Arc::new(Database::new(number, record));
-            sync::write(&self.databases).insert(database.id(), database);
-        }
-        for (rid, (record, loaded)) in containers {
-            let record = record.ok_or_else(|| format!("container {} has no definition", rid.text()))?;
-            self.load_container(rid, record, loaded).map_err(|error| error.to_string())?;
-        }
-        Ok(())
-    }
-
-    fn load_container(
-        &self,
-        rid: ContainerRid,
-        record: ContainerRecord,
-        loaded: Loaded,
-    ) -> Result<(), ServiceError> {
-        let database = sync::read(&self.databases)
-            .values()
-            .find(|database| database.number == rid.database)
-            .cloned()
-            .ok_or_else(ServiceError::owner_not_found)?;
-        let definition = Definition::parse(&record.definition)?;
-        let ranges = split_evenly(record.partitions, definition.partition_key.version())?;
-        let name = definition.id.clone();
-        let meta = Meta { definition, etag: record.etag, ts: record.ts, throughput: record.throughput };
-        let container = Container::new(rid, &database.id(), meta, ranges, Arc::clone(&self.shared));
-        container.load(loaded)?;
-        sync::write(&database.containers).insert(name, Arc::new(container));
-        Ok(())
     }
 
     /// All databases by id.
@@ -286,7 +217,7 @@ impl Account {
 }
 
 impl Database {
-    fn new(number: u32, record: DatabaseRecord) -> Self {
+    pub(super) fn new(number: u32, record: DatabaseRecord) -> Self {
         Self {
             number,
             record: RwLock::new(record),

@@ -29,11 +29,11 @@ pub(crate) struct Container {
     alt_link: String,
     shared: Arc<Shared>,
     meta: RwLock<Arc<Meta>>,
-    state: RwLock<State>,
+    pub(super) state: RwLock<State>,
     gates: Mutex<BTreeMap<PartitionKey, Weak<AsyncMutex<()>>>>,
-    procedures: RwLock<BTreeMap<String, Arc<Procedure>>>,
+    pub(super) procedures: RwLock<BTreeMap<String, Arc<Procedure>>>,
     /// Counter of the last document or procedure created.
-    ordinals: AtomicU64,
+    pub(super) ordinals: AtomicU64,
     removed: AtomicBool,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct State {
     expiry: BTreeSet<(i64, DocumentKey)>,
     /// How many there are, expired ones included.
     pub(super) documents: usize,
-    ranges: Vec<PhysicalRange>,
+    pub(super) ranges: Vec<PhysicalRange>,
 }
 
 /// What a transaction does to one document.
@@ -109,14 +109,6 @@ impl LogPosition {
     }
 }
 
-/// What a container is loaded with.
-#[derive(Debug, Default)]
-pub(super) struct Loaded {
-    pub(super) documents: Vec<Document>,
-    pub(super) procedures: Vec<(u64, ProcedureRecord)>,
-    pub(super) progress: Option<(u64, Vec<u64>)>,
-}
-
 impl Container {
     pub(super) fn new(
         rid: ContainerRid,
@@ -143,31 +135,6 @@ impl Container {
             ordinals: AtomicU64::new(0),
             removed: AtomicBool::new(false),
         }
-    }
-
-    /// Fills the container from disk. Documents that no longer fit the definition cannot occur and are refused.
-    pub(super) fn load(&self, loaded: Loaded) -> Result<(), ServiceError> {
-        let meta = self.meta();
-        let mut state = sync::write(&self.state);
-        let mut last = 0;
-        for document in loaded.documents {
-            last = last.max(document.ordinal);
-            let key = meta.definition.partition_key.key_of(&document.value)?;
-            state.put(&key, Arc::new(document), &meta.definition);
-        }
-        let mut procedures = sync::write(&self.procedures);
-        for (ordinal, record) in loaded.procedures {
-            last = last.max(ordinal);
-            procedures.insert(record.id.clone(), Arc::new(Procedure::new(ordinal, record)));
-        }
-        if let Some((ordinal, lsns)) = loaded.progress {
-            last = last.max(ordinal);
-            for (range, lsn) in state.ranges.iter_mut().zip(lsns) {
-                range.lsn = lsn;
-            }
-        }
-        self.ordinals.store(last, Ordering::Relaxed);
-        Ok(())
     }
 
     /// `dbs/<rid>/colls/<rid>/`.
@@ -402,7 +369,7 @@ impl State {
         Ok(())
     }
 
-    fn put(&mut self, key: &PartitionKey, document: Arc<Document>, definition: &Definition) {
+    pub(super) fn put(&mut self, key: &PartitionKey, document: Arc<Document>, definition: &Definition) {
         self.index_document(key, &document, definition);
         let old = Arc::make_mut(self.partitions.entry(key.clone()).or_default()).insert(document);
         debug_assert!(old.is_none(), "the old version is taken out first, with its index entries");
@@ -472,7 +439,7 @@ pub(super) fn is_live(document: &Document, default_ttl: Option<i64>, now: i64) -
 }
 
 impl Procedure {
-    fn new(ordinal: u64, record: ProcedureRecord) -> Self {
+    pub(super) fn new(ordinal: u64, record: ProcedureRecord) -> Self {
         Self { ordinal, body: record.body.as_str().into(), record }
     }
 }
