@@ -29,11 +29,11 @@ pub(crate) struct Container {
     alt_link: String,
     shared: Arc<Shared>,
     meta: RwLock<Arc<Meta>>,
-    state: RwLock<State>,
+    pub(super) state: RwLock<State>,
     gates: Mutex<BTreeMap<PartitionKey, Weak<AsyncMutex<()>>>>,
-    procedures: RwLock<BTreeMap<String, Arc<Procedure>>>,
+    pub(super) procedures: RwLock<BTreeMap<String, Arc<Procedure>>>,
     /// Counter of the last document or procedure created.
-    ordinals: AtomicU64,
+    pub(super) ordinals: AtomicU64,
     removed: AtomicBool,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct State {
     expiry: BTreeSet<(i64, DocumentKey)>,
     /// How many there are, expired ones included.
     pub(super) documents: usize,
-    ranges: Vec<PhysicalRange>,
+    pub(super) ranges: Vec<PhysicalRange>,
 }
 
 /// What a transaction does to one document.
@@ -109,14 +109,6 @@ impl LogPosition {
     }
 }
 
-/// What a container is loaded with.
-#[derive(Debug, Default)]
-pub(super) struct Loaded {
-    pub(super) documents: Vec<Document>,
-    pub(super) procedures: Vec<(u64, ProcedureRecord)>,
-    pub(super) progress: Option<(u64, Vec<u64>)>,
-}
-
 impl Container {
     pub(super) fn new(
         rid: ContainerRid,
@@ -143,31 +135,6 @@ impl Container {
             ordinals: AtomicU64::new(0),
             removed: AtomicBool::new(false),
         }
-    }
-
-    /// Fills the container from disk. Documents that no longer fit the definition cannot occur and are refused.
-    pub(super) fn load(&self, loaded: Loaded) -> Result<(), ServiceError> {
-        let meta = self.meta();
-        let mut state = sync::write(&self.state);
-        let mut last = 0;
-        for document in loaded.documents {
-            last = last.max(document.ordinal);
-            let key = meta.definition.partition_key.key_of(&document.value)?;
-            state.put(&key, Arc::new(document), &meta.definition);
-        }
-        let mut procedures = sync::write(&self.procedures);
-        for (ordinal, record) in loaded.procedures {
-            last = last.max(ordinal);
-            procedures.insert(record.id.clone(), Arc::new(Procedure::new(ordinal, record)));
-        }
-        if let Some((ordinal, lsns)) = loaded.progress {
-            last = last.max(ordinal);
-            for (range, lsn) in state.ranges.iter_mut().zip(lsns) {
-                range.lsn = lsn;
-            }
-        }
-        self.ordinals.store(last, Ordering::Relaxed);
-        Ok(())
     }
 
     /// `dbs/<rid>/colls/<rid>/`.
@@ -212,8 +179,12 @@ impl Container {
     }
 
     /// Replaces the definition and rebuilds the index by it.
-    pub(super) fn replace_meta(&self, meta: Meta) -> Durable {
+    ///
+    /// # Errors
+    /// 404/1003 when the container is gone.
+    pub(super) fn replace_meta(&self, meta: Meta) -> Result<Durable, ServiceError> {
         let mut state = sync::write(&self.state);
+        self.check_there()?;
         let meta = Arc::new(meta);
         *sync::write(&self.meta) = Arc::clone(&meta);
         let partitions = std::mem::take(&mut state.partitions);
@@ -225,7 +196,7 @@ impl Container {
             }
             state.partitions.insert(key, partition);
         }
-        self.shared.journal.append(vec![self.definition_write(&meta, state.ranges.len())])
+        Ok(self.shared.journal.append(vec![self.definition_write(&meta, state.ranges.len())]))
     }
 
     /// The record of the definition.
@@ -256,6 +227,12 @@ impl Container {
             .chain(procedures.values().map(|procedure| Key::Procedure(self.rid, procedure.ordinal)))
             .map(|key| (key.encode(), None))
             .collect()
+    }
+
+    /// Whether the container still exists. Under the lock of what is written next, so that nothing of a container
+    /// comes to disk after its deletion.
+    fn check_there(&self) -> Result<(), ServiceError> {
+        if self.removed.load(Ordering::Relaxed) { Err(ServiceError::owner_not_found()) } else { Ok(()) }
     }
 
     /// The physical partitions.
@@ -316,12 +293,11 @@ impl Container {
     /// # Errors
     /// 449 when a condition no longer holds, 404/1003 when the container is gone, 503 when the disk has failed.
     pub(super) fn commit(&self, set: ChangeSet) -> Result<Committed, ServiceError> {
-        let meta = self.meta();
         let now = self.shared.clock.now_s();
         let mut state = sync::write(&self.state);
-        if self.removed.load(Ordering::Relaxed) {
-            return Err(ServiceError::owner_not_found());
-        }
+        // After the lock: the index must change by the definition that it was built by.
+        let meta = self.meta();
+        self.check_there()?;
         if set.changes.is_empty() {
             return Ok(Committed { durable: Durable::now(), position: position(&state.ranges, &set.key) });
         }
@@ -393,7 +369,7 @@ impl State {
         Ok(())
     }
 
-    fn put(&mut self, key: &PartitionKey, document: Arc<Document>, definition: &Definition) {
+    pub(super) fn put(&mut self, key: &PartitionKey, document: Arc<Document>, definition: &Definition) {
         self.index_document(key, &document, definition);
         let old = Arc::make_mut(self.partitions.entry(key.clone()).or_default()).insert(document);
         debug_assert!(old.is_none(), "the old version is taken out first, with its index entries");
@@ -463,7 +439,7 @@ pub(super) fn is_live(document: &Document, default_ttl: Option<i64>, now: i64) -
 }
 
 impl Procedure {
-    fn new(ordinal: u64, record: ProcedureRecord) -> Self {
+    pub(super) fn new(ordinal: u64, record: ProcedureRecord) -> Self {
         Self { ordinal, body: record.body.as_str().into(), record }
     }
 }
@@ -498,6 +474,7 @@ impl Container {
                 crate::limits::MAX_PROCEDURES
             )));
         }
+        self.check_there()?;
         self.shared.journal.check()?;
         Ok(self.store_procedure(&mut procedures, Procedure::new(self.next_ordinal(), record)))
     }
@@ -516,6 +493,7 @@ impl Container {
         if if_match.is_some_and(|etag| etag != "*" && etag != old.record.etag) {
             return Err(ServiceError::precondition_failed());
         }
+        self.check_there()?;
         self.shared.journal.check()?;
         let new = Procedure::new(old.ordinal, record);
         Ok(self.store_procedure(&mut procedures, new))

@@ -10,6 +10,8 @@ mod document;
 mod index;
 mod indexing;
 mod journal;
+#[cfg(feature = "persist")]
+mod load;
 mod partition;
 mod partition_key;
 mod scope;
