@@ -6,7 +6,7 @@
  * Result:   { status: "abandoned", now, readyAt } | { status: "lostLock" }
  * Reads:    w:<execution>:<activity>
  * Writes:   w:<execution>:<activity>
- * Uses:     store, work
+ * Uses:     store
  *
  * @param {{workId: string, lockId: string, delayMs?: number, ignoreAttempt: boolean}} argument
  */

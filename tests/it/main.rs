@@ -1,6 +1,9 @@
 //! One binary for all integration tests of the provider. Each test has a container of its own, on an emulator
 //! in this process or, with `COSMOS_ENDPOINT` and `COSMOS_KEY` set (or in `.env`), on that account.
 
+// A panic is how a test fails.
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 mod support;
 
 mod bad_input;

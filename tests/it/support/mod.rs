@@ -24,12 +24,12 @@ pub fn account() -> &'static Account {
     ACCOUNT.get_or_init(|| {
         dotenvy::dotenv().ok();
         match std::env::var("COSMOS_ENDPOINT") {
-            Ok(endpoint) => Account {
+            Ok(endpoint) if !endpoint.is_empty() => Account {
                 endpoint,
                 key: std::env::var("COSMOS_KEY").expect("COSMOS_ENDPOINT is set, so COSMOS_KEY must be"),
                 database: std::env::var("COSMOS_DATABASE").unwrap_or_else(|_| "duroxide-test".into()),
             },
-            Err(_) => {
+            _ => {
                 let emulator = emulator();
                 Account {
                     endpoint: emulator.endpoint().to_owned(),
@@ -68,13 +68,8 @@ pub fn unique(prefix: &str) -> String {
 
 /// Settings for a fresh container of the account under test.
 pub fn config() -> CosmosDBProviderConfig {
-    let account = account();
-    let mut config = CosmosDBProviderConfig::default();
-    config.endpoint = account.endpoint.clone();
-    config.key = account.key.clone();
-    config.database = account.database.clone();
-    config.container = unique("it");
-    config
+    let Account { endpoint, key, database } = account().clone();
+    CosmosDBProviderConfig { endpoint, key, database, container: unique("it"), ..Default::default() }
 }
 
 /// A provider on a fresh container, and the container for a look behind its back.
