@@ -12,10 +12,11 @@ use crate::value::Value;
 
 use super::account::{Account, Database};
 use super::codec::{AccountRecord, ContainerRecord, DatabaseRecord, Key, ProcedureRecord};
-use super::container::{Container, Meta, Procedure};
+use super::container::{Container, Meta};
 use super::definition::Definition;
 use super::document::Document;
 use super::partition::split_evenly;
+use super::procedure::Procedure;
 use super::{sync, ttl};
 
 /// What a container is loaded with.

@@ -83,6 +83,20 @@ async fn one_failure_undoes_everything() {
 }
 
 #[tokio::test]
+async fn minimal_answers_keep_what_was_read() {
+    let (_emulator, client) = container().await;
+    let operations = json!([
+        {"operationType": "Create", "resourceBody": {"id": "x", "pk": "a"}},
+        {"operationType": "Read", "id": "x"},
+    ]);
+    let mut headers = vec![A, ("prefer", "return=minimal")];
+    headers.extend(BATCH);
+    let results = client.post(DOCS, &headers, operations).await.expect(200).json();
+    assert!(results[0].get("resourceBody").is_none());
+    assert_eq!(results[1]["resourceBody"]["id"], "x");
+}
+
+#[tokio::test]
 async fn limits_and_other_modes() {
     let (_emulator, client) = container().await;
     let many: Vec<Value> =
