@@ -151,6 +151,7 @@ fn unauthorized(message: &str) -> ServiceError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

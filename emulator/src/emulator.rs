@@ -56,6 +56,12 @@ impl Emulator {
         self.inner.service.stats.snapshot()
     }
 
+    /// Sets how many milliseconds the server's clock is ahead of the machine's, to let leases and TTLs run out in
+    /// tests. Seen by `_ts`, TTL, queries and stored procedures; not by the check of a request's date.
+    pub fn set_clock_offset_ms(&self, offset: i64) {
+        self.inner.service.account.shared().clock.set_offset_ms(offset);
+    }
+
     /// Answers a request as if it had come through the socket, authorization included. Needs a Tokio runtime.
     ///
     /// The request is carried out even when the returned future is dropped, as in the service.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use duroxide::TagFilter;
 use serde::Deserialize;
+use tokio::sync::Notify;
 
 use super::Inner;
 use crate::cosmos::Failure;
@@ -111,7 +112,10 @@ fn tag_names(tags: &TagFilter) -> Vec<(String, String)> {
 
 /// Candidates that some dispatcher of this process is locking right now: the others need not try.
 #[derive(Debug, Default)]
-pub(crate) struct InFlight(Mutex<HashSet<(String, String)>>);
+pub(crate) struct InFlight {
+    candidates: Mutex<HashSet<(String, String)>>,
+    released: Notify,
+}
 
 /// Gives the candidate free again when dropped.
 #[derive(Debug)]
@@ -123,15 +127,32 @@ pub(crate) struct Claim<'a> {
 impl InFlight {
     pub(crate) fn claim(&self, candidate: &Candidate) -> Option<Claim<'_>> {
         let key = (candidate.partition.clone(), candidate.id.clone());
-        let fresh = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        let fresh = self.candidates.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
         fresh.then_some(Claim { all: self, candidate: key })
+    }
+
+    /// Waits for the next claim to be given free, from the time of this call on.
+    pub(crate) fn released(&self) -> tokio::sync::futures::Notified<'_> {
+        self.released.notified()
     }
 }
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.candidate);
+        self.all.candidates.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.candidate);
+        self.all.released.notify_waiters();
     }
+}
+
+/// How a search for work ended.
+#[derive(Debug)]
+pub(crate) enum Found<T> {
+    /// This is locked now.
+    Locked(T),
+    /// Nothing is left that this caller could take.
+    Nothing,
+    /// All that is left is being locked by others of this process, who may yet fail.
+    Busy,
 }
 
 /// A full page means more work than the process can take at once: each process then starts at its own place,

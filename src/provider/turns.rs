@@ -11,7 +11,7 @@ use duroxide::providers::{
 use duroxide::{Event, EventKind, INITIAL_EXECUTION_ID};
 use serde_json::json;
 
-use super::discovery::{Candidate, PAGE, VersionRange, spread};
+use super::discovery::{Candidate, Found, PAGE, VersionRange, spread};
 use super::{Inner, millis, unique};
 use crate::model::documents::{AckTurn, Changed, KvSlot, LockedTurn, OutboxMessage, Page};
 use crate::model::tokens::{self, TurnToken};
@@ -80,7 +80,7 @@ impl Inner {
             }
         };
         let look = || self.take_turn(lock_timeout, range);
-        self.turns.poll(poll_timeout, self.config.idle_poll_interval, look).await
+        self.turns.poll(poll_timeout, self.config.idle_poll_interval, &self.in_flight, look).await
     }
 
     /// Locks the first candidate that lets itself be locked. A lost race is no empty queue: the search goes
@@ -89,23 +89,24 @@ impl Inner {
         self: &Arc<Self>,
         lock_timeout: Duration,
         range: Option<VersionRange>,
-    ) -> Result<Option<Fetched>, ProviderError> {
+    ) -> Result<Found<Fetched>, ProviderError> {
         loop {
             let mut candidates = self.ready_turns(range).await?;
             let full = candidates.len() >= PAGE;
             spread(&mut candidates, self.start_slot);
-            let mut lost = false;
+            let (mut lost, mut busy) = (false, false);
             for candidate in candidates {
                 let Some(_claim) = self.in_flight.claim(&candidate) else {
+                    busy = true;
                     continue;
                 };
                 match self.try_turn(candidate, lock_timeout, range).await? {
-                    Some(fetched) => return Ok(Some(fetched)),
+                    Some(fetched) => return Ok(Found::Locked(fetched)),
                     None => lost = true,
                 }
             }
             if !(full && lost) {
-                return Ok(None);
+                return Ok(if busy { Found::Busy } else { Found::Nothing });
             }
         }
     }

@@ -12,6 +12,8 @@ use duroxide::providers::ProviderError;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::discovery::{Found, InFlight};
+
 /// First pause after an empty look; doubles up to `idle_poll_interval`.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
@@ -62,16 +64,19 @@ impl Wake {
         heap.peek().map(|Reverse(due)| *due)
     }
 
-    /// Calls `look` until it finds something or `poll_timeout` is over; once, if that is zero. Never starts
-    /// a look after the deadline.
+    /// Calls `look` until it finds something or `poll_timeout` is over. Never starts a look after the deadline.
+    ///
+    /// A zero timeout wants one true answer: where others of this process are just locking what is there, the
+    /// answer waits for them. A long poll need not: it looks again anyway.
     pub(crate) async fn poll<T, F>(
         &self,
         poll_timeout: Duration,
         longest_pause: Duration,
+        in_flight: &InFlight,
         mut look: impl FnMut() -> F,
     ) -> Result<Option<T>, ProviderError>
     where
-        F: Future<Output = Result<Option<T>, ProviderError>>,
+        F: Future<Output = Result<Found<T>, ProviderError>>,
     {
         let deadline = Instant::now() + poll_timeout;
         let mut pause = FIRST_PAUSE;
@@ -79,9 +84,16 @@ impl Wake {
             // Registered before looking, so that a wake-up during the look is not lost.
             let mut woken = std::pin::pin!(self.notify.notified());
             woken.as_mut().enable();
+            let mut released = std::pin::pin!(in_flight.released());
+            released.as_mut().enable();
             let started = Instant::now();
-            if let Some(found) = look().await? {
-                return Ok(Some(found));
+            match look().await? {
+                Found::Locked(found) => return Ok(Some(found)),
+                Found::Busy if poll_timeout.is_zero() => {
+                    released.await;
+                    continue;
+                }
+                Found::Busy | Found::Nothing => {}
             }
             let wake_at = self.next_due(started).map_or(started + pause, |due| due.min(started + pause));
             tokio::select! {
@@ -116,20 +128,24 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
+    fn found(ready: bool) -> Found<()> {
+        if ready { Found::Locked(()) } else { Found::Nothing }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_look_finds_what_a_wake_up_announces_without_waiting_for_the_poll() {
-        let wake = Wake::default();
+        let (wake, none) = (Wake::default(), InFlight::default());
         let ready = Cell::new(false);
         let started = Instant::now();
-        let look = || async { Ok(ready.get().then_some(())) };
-        let (found, ()) =
-            tokio::join!(wake.poll(Duration::from_secs(30), Duration::from_secs(30), look), async {
+        let look = || async { Ok(found(ready.get())) };
+        let (result, ()) =
+            tokio::join!(wake.poll(Duration::from_secs(30), Duration::from_secs(30), &none, look), async {
                 // Far into the slow part of the poll.
                 tokio::time::sleep(Duration::from_secs(9)).await;
                 ready.set(true);
                 wake.now();
             });
-        assert_eq!(found, Ok(Some(())));
+        assert_eq!(result, Ok(Some(())));
         assert_eq!(started.elapsed(), Duration::from_secs(9));
     }
 
@@ -137,10 +153,11 @@ mod tests {
     async fn what_was_hidden_here_is_looked_for_when_it_is_due() {
         let wake = Wake::default();
         let started = Instant::now();
-        let look = || async { Ok((started.elapsed() >= Duration::from_millis(7_345)).then_some(())) };
+        let look = || async { Ok(found(started.elapsed() >= Duration::from_millis(7_345))) };
         wake.at(Some(107_345.0), Some(100_000.0));
-        let found = wake.poll(Duration::from_secs(30), Duration::from_secs(30), look).await;
-        assert_eq!(found, Ok(Some(())));
+        let result =
+            wake.poll(Duration::from_secs(30), Duration::from_secs(30), &InFlight::default(), look).await;
+        assert_eq!(result, Ok(Some(())));
         assert!(started.elapsed() < Duration::from_millis(7_400), "{:?}", started.elapsed());
     }
 
@@ -150,12 +167,16 @@ mod tests {
         let looks = Cell::new(0);
         let look = || async {
             looks.set(looks.get() + 1);
-            Ok(None::<()>)
+            Ok(Found::<()>::Nothing)
         };
+        let none = InFlight::default();
         let started = Instant::now();
-        assert_eq!(wake.poll(Duration::ZERO, Duration::from_secs(1), look).await, Ok(None));
+        assert_eq!(wake.poll(Duration::ZERO, Duration::from_secs(1), &none, look).await, Ok(None));
         assert_eq!((looks.get(), started.elapsed()), (1, Duration::ZERO));
-        assert_eq!(wake.poll(Duration::from_millis(500), Duration::from_secs(1), look).await, Ok(None));
+        assert_eq!(
+            wake.poll(Duration::from_millis(500), Duration::from_secs(1), &none, look).await,
+            Ok(None)
+        );
         assert_eq!(started.elapsed(), Duration::from_millis(500));
     }
 }

@@ -7,7 +7,7 @@ use duroxide::TagFilter;
 use duroxide::providers::{ProviderError, SessionFetchConfig, WorkItem};
 use serde_json::json;
 
-use super::discovery::{Candidate, PAGE, spread};
+use super::discovery::{Candidate, Found, PAGE, spread};
 use super::{Inner, millis, unique};
 use crate::model::documents::{Changed, LockedWork, OutboxMessage};
 use crate::model::tokens::{self, WorkToken};
@@ -51,7 +51,7 @@ impl Inner {
             return Ok(None);
         }
         let look = || self.take_work(lock_timeout, session, tags);
-        self.work.poll(poll_timeout, self.config.idle_poll_interval, look).await
+        self.work.poll(poll_timeout, self.config.idle_poll_interval, &self.in_flight, look).await
     }
 
     async fn take_work(
@@ -59,16 +59,17 @@ impl Inner {
         lock_timeout: Duration,
         session: Option<&SessionFetchConfig>,
         tags: &TagFilter,
-    ) -> Result<Option<Fetched>, ProviderError> {
+    ) -> Result<Found<Fetched>, ProviderError> {
         loop {
             let foreign = session.map(|session| self.foreign_sessions.of_others(&session.owner_id));
             let mut candidates =
                 self.ready_work(tags, session.is_some(), &foreign.unwrap_or_default()).await?;
             let full = candidates.len() >= PAGE;
             spread(&mut candidates, self.start_slot);
-            let mut lost = false;
+            let (mut lost, mut busy) = (false, false);
             for candidate in candidates {
                 let Some(_claim) = self.in_flight.claim(&candidate) else {
+                    busy = true;
                     continue;
                 };
                 if let (Some(id), Some(owner)) = (&candidate.session, session)
@@ -79,12 +80,12 @@ impl Inner {
                     continue;
                 }
                 match self.try_work(candidate, lock_timeout).await? {
-                    Some(fetched) => return Ok(Some(fetched)),
+                    Some(fetched) => return Ok(Found::Locked(fetched)),
                     None => lost = true,
                 }
             }
             if !(full && lost) {
-                return Ok(None);
+                return Ok(if busy { Found::Busy } else { Found::Nothing });
             }
         }
     }

@@ -8,7 +8,8 @@ use duroxide::providers::Provider;
 use duroxide::runtime::registry::ActivityRegistry;
 use duroxide::runtime::{Runtime, RuntimeOptions};
 use duroxide::{
-    ActivityContext, Client, Either2, EventKind, OrchestrationContext, OrchestrationRegistry, OrchestrationStatus,
+    ActivityContext, Client, Either2, EventKind, OrchestrationContext, OrchestrationRegistry,
+    OrchestrationStatus,
 };
 use duroxide_cosmos::CosmosDBProvider;
 

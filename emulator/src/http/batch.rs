@@ -23,6 +23,8 @@ struct Done {
     sub_status: u32,
     charge: f64,
     document: Option<Arc<Document>>,
+    /// The document is what a read asked for, not an echo of what the client wrote.
+    read: bool,
     etag: Option<Arc<str>>,
 }
 
@@ -105,7 +107,7 @@ impl Service {
             "Patch" => Ok(Done::written(200, self.patch(txn, id, body, if_match)?)),
             "Delete" => {
                 txn.delete(id, if_match)?;
-                Ok(Done { status: 204, sub_status: 0, charge: 0.0, document: None, etag: None })
+                Ok(Done { status: 204, sub_status: 0, charge: 0.0, document: None, read: false, etag: None })
             }
             "Read" => {
                 let document = txn.read(id)?;
@@ -115,7 +117,7 @@ impl Service {
                 if operation.get("ifNoneMatch").as_str().is_some_and(|etag| document.matches(etag)) {
                     return Ok(Done { document: None, ..Done::written(304, document) });
                 }
-                Ok(Done::written(200, document))
+                Ok(Done { read: true, ..Done::written(200, document) })
             }
             _ => Err(ServiceError::bad_request(format!("The batch operation '{kind}' is not supported."))),
         }
@@ -125,7 +127,7 @@ impl Service {
 impl Done {
     fn written(status: u16, document: Arc<Document>) -> Self {
         let etag = Some(Arc::clone(&document.etag));
-        Self { status, sub_status: 0, charge: 0.0, document: Some(document), etag }
+        Self { status, sub_status: 0, charge: 0.0, document: Some(document), read: false, etag }
     }
 
     fn to_value(&self, minimal: bool) -> Value {
@@ -138,9 +140,8 @@ impl Done {
         if let Some(etag) = &self.etag {
             result.insert("eTag", Value::String(Arc::clone(etag)));
         }
-        // Reads keep their body: "minimal" is about what the client wrote.
         if let Some(document) = &self.document
-            && !minimal
+            && (self.read || !minimal)
         {
             result.insert("resourceBody", document.value.clone());
         }
@@ -157,10 +158,18 @@ fn failed_results(count: usize, failed: usize, error: &ServiceError, charge: f64
                     sub_status: error.sub_status,
                     charge,
                     document: None,
+                    read: false,
                     etag: None,
                 }
             } else {
-                Done { status: FAILED_DEPENDENCY, sub_status: 0, charge: 0.0, document: None, etag: None }
+                Done {
+                    status: FAILED_DEPENDENCY,
+                    sub_status: 0,
+                    charge: 0.0,
+                    document: None,
+                    read: false,
+                    etag: None,
+                }
             };
             done.to_value(true)
         })

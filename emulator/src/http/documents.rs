@@ -36,9 +36,10 @@ impl Service {
         let meta = container.meta();
         let key = request.partition_key(&meta.definition.partition_key)?;
         let position = container.position(&key);
+        request.check_session(position)?;
         let found = container.read(&key, id).or_else(|| {
             let ordinal = container.rid.ordinal(Leaf::Document, id)?;
-            let id = container.snapshot(&key).id_of(ordinal)?.clone();
+            let id = container.snapshot(&key).id_of(ordinal).map(Arc::clone)?;
             container.read(&key, &id)
         });
         let Some(document) = found else {

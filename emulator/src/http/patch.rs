@@ -182,6 +182,7 @@ fn refused(kind: &str, path: &[String], reason: &str) -> ServiceError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

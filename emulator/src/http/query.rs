@@ -98,6 +98,7 @@ impl Service {
                 (scope, LogPosition { range: range.id, lsn: range.lsn })
             }
         };
+        page.request.check_session(position)?;
         let found = find(&Search {
             source: Source::Live { container, scope },
             now: self.account.shared().clock.now_s(),

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method};
 use crate::epk;
 use crate::error::ServiceError;
 use crate::limits::DEFAULT_PAGE_ROWS;
-use crate::store::{PartitionKey, PartitionKeyDefinition};
+use crate::store::{LogPosition, PartitionKey, PartitionKeyDefinition};
 use crate::value::Value;
 
 use super::headers;
@@ -100,6 +100,29 @@ impl Request {
                 ServiceError::bad_request(format!("The offer throughput '{text}' is not a number."))
             }),
         }
+    }
+
+    /// Refuses a read whose session has seen more of the log than there is, such as that of a container which
+    /// has been created again.
+    ///
+    /// # Errors
+    /// 404/1002.
+    pub(crate) fn check_session(&self, position: LogPosition) -> Result<(), ServiceError> {
+        let Some(token) = self.header(headers::SESSION_TOKEN) else { return Ok(()) };
+        // `<range>:<version>#<lsn>[#<region>=<lsn>]`, or `<range>:<lsn>`; several are separated by commas.
+        let ahead =
+            token.split(',').filter_map(|part| part.trim().split_once(':')).any(|(range, progress)| {
+                let lsn = progress.split('#').nth(1).unwrap_or(progress);
+                range == position.range.to_string() && lsn.parse().is_ok_and(|lsn: u64| lsn > position.lsn)
+            });
+        if ahead {
+            return Err(ServiceError::new(
+                404,
+                1002,
+                "The read session is not available for the input session token.",
+            ));
+        }
+        Ok(())
     }
 
     /// The partition key that an operation on one partition needs.

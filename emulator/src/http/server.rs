@@ -15,7 +15,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::error::ServiceError;
 use crate::limits::MAX_REQUEST_BYTES;
@@ -47,7 +46,7 @@ impl Server {
         let (stop, stop_asked) = watch::channel(false);
         let (report, stopped) = watch::channel(false);
         // Detached: ends by itself when `stop` is dropped.
-        let _: JoinHandle<()> = tokio::spawn(async move {
+        tokio::spawn(async move {
             accept(listener, service, stop_asked).await;
             let _ = report.send(true);
         });

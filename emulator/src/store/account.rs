@@ -1,7 +1,7 @@
 //! The account: databases and their containers.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
 
 use crate::error::ServiceError;
@@ -9,27 +9,29 @@ use crate::limits::DEFAULT_THROUGHPUT;
 use crate::rid::{self, ContainerRid, Rid};
 use crate::value::{Object, Value};
 
-use super::codec::{self, AccountRecord, ContainerRecord, DatabaseRecord, Key};
-use super::container::{Container, Loaded, Meta};
+use super::codec::{self, AccountRecord, DatabaseRecord, Key};
+use super::container::{Container, Meta};
 use super::definition::{Definition, resource_id};
-use super::document::{Document, new_etag};
+use super::document::new_etag;
 use super::journal::{Durable, Write};
 use super::partition::split_evenly;
 use super::{Shared, sync};
 
 /// All data of the emulator.
 pub(crate) struct Account {
-    shared: Arc<Shared>,
-    databases: RwLock<BTreeMap<String, Arc<Database>>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) databases: RwLock<BTreeMap<String, Arc<Database>>>,
     /// Number of the last database created.
-    last_database: AtomicU32,
+    pub(super) last_database: AtomicU32,
 }
 
 /// A database.
 pub(crate) struct Database {
-    number: u32,
+    pub(super) number: u32,
     record: RwLock<DatabaseRecord>,
-    containers: RwLock<BTreeMap<String, Arc<Container>>>,
+    pub(super) containers: RwLock<BTreeMap<String, Arc<Container>>>,
+    /// Changes under the lock of `containers`: nothing is created in a database that is gone.
+    removed: AtomicBool,
 }
 
 impl Account {
@@ -41,76 +43,6 @@ impl Account {
     /// What all containers share.
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
-    }
-
-    /// Fills the account from disk.
-    ///
-    /// # Errors
-    /// A description of the first entry that cannot be read.
-    pub(crate) fn load(&self, entries: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), String> {
-        let mut databases: BTreeMap<u32, DatabaseRecord> = BTreeMap::new();
-        let mut containers: BTreeMap<ContainerRid, (Option<ContainerRecord>, Loaded)> = BTreeMap::new();
-        for (key, value) in entries {
-            let broken = |error: &dyn std::fmt::Display| format!("entry {key:02X?}: {error}");
-            match Key::decode(&key).ok_or_else(|| broken(&"unknown kind"))? {
-                Key::Account => {
-                    let record: AccountRecord = codec::decode(&value).map_err(|error| broken(&error))?;
-                    self.last_database.store(record.databases, Ordering::Relaxed);
-                }
-                Key::Database(number) => {
-                    databases.insert(number, codec::decode(&value).map_err(|error| broken(&error))?);
-                }
-                Key::Container(rid) => {
-                    let record = codec::decode(&value).map_err(|error| broken(&error))?;
-                    containers.entry(rid).or_default().0 = Some(record);
-                }
-                Key::Progress(rid) => {
-                    let progress = codec::decode_progress(&value).ok_or_else(|| broken(&"too short"))?;
-                    containers.entry(rid).or_default().1.progress = Some(progress);
-                }
-                Key::Procedure(rid, ordinal) => {
-                    let record = codec::decode(&value).map_err(|error| broken(&error))?;
-                    containers.entry(rid).or_default().1.procedures.push((ordinal, record));
-                }
-                Key::Document(rid, ordinal) => {
-                    let json = Value::parse(&value).map_err(|error| broken(&error))?;
-                    let document =
-                        Document::load(json, ordinal, value.len()).ok_or_else(|| broken(&"no document"))?;
-                    containers.entry(rid).or_default().1.documents.push(document);
-                }
-            }
-        }
-        for (number, record) in databases {
-            let database =
-                Arc::new(Database { number, record: RwLock::new(record), containers: RwLock::default() });
-            sync::write(&self.databases).insert(database.id(), database);
-        }
-        for (rid, (record, loaded)) in containers {
-            let record = record.ok_or_else(|| format!("container {} has no definition", rid.text()))?;
-            self.load_container(rid, record, loaded).map_err(|error| error.to_string())?;
-        }
-        Ok(())
-    }
-
-    fn load_container(
-        &self,
-        rid: ContainerRid,
-        record: ContainerRecord,
-        loaded: Loaded,
-    ) -> Result<(), ServiceError> {
-        let database = sync::read(&self.databases)
-            .values()
-            .find(|database| database.number == rid.database)
-            .cloned()
-            .ok_or_else(ServiceError::owner_not_found)?;
-        let definition = Definition::parse(&record.definition)?;
-        let ranges = split_evenly(record.partitions, definition.partition_key.version())?;
-        let name = definition.id.clone();
-        let meta = Meta { definition, etag: record.etag, ts: record.ts, throughput: record.throughput };
-        let container = Container::new(rid, &database.id(), meta, ranges, Arc::clone(&self.shared));
-        container.load(loaded)?;
-        sync::write(&database.containers).insert(name, Arc::new(container));
-        Ok(())
     }
 
     /// All databases by id.
@@ -162,8 +94,7 @@ impl Account {
         let counters = AccountRecord { databases: number };
         let writes =
             vec![(Key::Account.encode(), Some(codec::encode(&counters))), database_write(number, &record)];
-        let database =
-            Arc::new(Database { number, record: RwLock::new(record), containers: RwLock::default() });
+        let database = Arc::new(Database::new(number, record));
         databases.insert(id, Arc::clone(&database));
         Ok((database, self.shared.journal.append(writes)))
     }
@@ -180,8 +111,13 @@ impl Account {
         let database = self.database(name)?;
         database.check_etag(if_match)?;
         self.shared.journal.check()?;
-        sync::write(&self.databases).remove(&database.id());
-        let containers = std::mem::take(&mut *sync::write(&database.containers));
+        let mut databases = sync::write(&self.databases);
+        let mut containers = sync::write(&database.containers);
+        if database.removed.swap(true, Ordering::Relaxed) {
+            return Err(ServiceError::not_found());
+        }
+        databases.remove(&database.id());
+        let containers = std::mem::take(&mut *containers);
         let mut writes: Vec<Write> = containers.values().flat_map(|container| container.remove()).collect();
         writes.push((Key::Database(database.number).encode(), None));
         Ok(self.shared.journal.append(writes))
@@ -209,6 +145,9 @@ impl Account {
         let database = self.database(database).map_err(|_| ServiceError::owner_not_found())?;
         let definition = Definition::parse(body)?;
         let mut containers = sync::write(&database.containers);
+        if database.removed.load(Ordering::Relaxed) {
+            return Err(ServiceError::owner_not_found());
+        }
         if containers.contains_key(&definition.id) {
             return Err(ServiceError::conflict());
         }
@@ -249,7 +188,7 @@ impl Account {
         old.definition.check_replacement(&definition)?;
         self.shared.journal.check()?;
         let ts = self.shared.clock.now_s();
-        Ok(container.replace_meta(Meta { definition, etag: new_etag(), ts, throughput: old.throughput }))
+        container.replace_meta(Meta { definition, etag: new_etag(), ts, throughput: old.throughput })
     }
 
     /// Deletes a container.
@@ -267,12 +206,26 @@ impl Account {
         let meta = container.meta();
         check_etag(&meta.etag, if_match)?;
         self.shared.journal.check()?;
-        sync::write(&database.containers).remove(&meta.definition.id);
+        let mut containers = sync::write(&database.containers);
+        match containers.get(&meta.definition.id) {
+            Some(current) if Arc::ptr_eq(current, &container) => containers.remove(&meta.definition.id),
+            // Somebody else was faster.
+            _ => return Err(ServiceError::not_found()),
+        };
         Ok(self.shared.journal.append(container.remove()))
     }
 }
 
 impl Database {
+    pub(super) fn new(number: u32, record: DatabaseRecord) -> Self {
+        Self {
+            number,
+            record: RwLock::new(record),
+            containers: RwLock::default(),
+            removed: AtomicBool::new(false),
+        }
+    }
+
     /// The name.
     pub(crate) fn id(&self) -> String {
         sync::read(&self.record).id.clone()

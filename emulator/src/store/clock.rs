@@ -12,8 +12,13 @@ pub(crate) struct Clock {
 impl Clock {
     /// Milliseconds since 1970.
     pub(crate) fn now_ms(&self) -> i64 {
+        Self::machine_ms().saturating_add(self.offset_ms())
+    }
+
+    /// Milliseconds since 1970 on the machine's clock, which is the one that clients sign their requests by.
+    pub(crate) fn machine_ms() -> i64 {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(wall.as_millis()).unwrap_or(i64::MAX).saturating_add(self.offset_ms())
+        i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)
     }
 
     /// Seconds since 1970, as in `_ts`.

@@ -11,7 +11,6 @@
 //!
 //! Numbers are big-endian; a container rid is its 8 bytes.
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::rid::ContainerRid;
@@ -77,26 +76,6 @@ impl Key {
             Key::Document(rid, ordinal) => [b"i".as_slice(), &rid.bytes(), &ordinal.to_be_bytes()].concat(),
         }
     }
-
-    /// Reads a key; `None` for one that this version did not write.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (kind, rest) = bytes.split_first()?;
-        let container = || {
-            let database = u32::from_be_bytes(rest.get(..4)?.try_into().ok()?);
-            let container = u32::from_be_bytes(rest.get(4..8)?.try_into().ok()?) & !0x8000_0000;
-            Some(ContainerRid { database, container })
-        };
-        let ordinal = || Some(u64::from_be_bytes(rest.get(8..16)?.try_into().ok()?));
-        Some(match kind {
-            b'a' => Key::Account,
-            b'd' => Key::Database(u32::from_be_bytes(rest.try_into().ok()?)),
-            b'c' => Key::Container(container()?),
-            b'p' => Key::Progress(container()?),
-            b's' => Key::Procedure(container()?, ordinal()?),
-            b'i' => Key::Document(container()?, ordinal()?),
-            _ => return None,
-        })
-    }
 }
 
 /// The value of a JSON record.
@@ -104,50 +83,7 @@ pub(crate) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
     serde_json::to_vec(record).unwrap_or_default()
 }
 
-/// Reads a JSON record.
-///
-/// # Errors
-/// When `bytes` are not one.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(bytes)
-}
-
 /// The document counter and log numbers of a container.
 pub(crate) fn encode_progress(ordinal: u64, lsns: impl Iterator<Item = u64>) -> Vec<u8> {
     std::iter::once(ordinal).chain(lsns).flat_map(u64::to_be_bytes).collect()
-}
-
-/// Reads what [`encode_progress`] wrote.
-pub(crate) fn decode_progress(bytes: &[u8]) -> Option<(u64, Vec<u64>)> {
-    let mut numbers =
-        bytes.chunks_exact(8).map(|chunk| chunk.try_into().map(u64::from_be_bytes).unwrap_or_default());
-    Some((numbers.next()?, numbers.collect()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_round_trip() {
-        let rid = ContainerRid { database: 3, container: 77 };
-        for key in [
-            Key::Account,
-            Key::Database(9),
-            Key::Container(rid),
-            Key::Progress(rid),
-            Key::Procedure(rid, 5),
-            Key::Document(rid, u64::MAX >> 4),
-        ] {
-            assert_eq!(Key::decode(&key.encode()), Some(key));
-        }
-        assert_eq!(Key::decode(b"x"), None);
-        assert_eq!(Key::decode(b""), None);
-    }
-
-    #[test]
-    fn progress_round_trips() {
-        let bytes = encode_progress(7, [1, 2].into_iter());
-        assert_eq!(decode_progress(&bytes), Some((7, vec![1, 2])));
-    }
 }

@@ -10,13 +10,14 @@ use crate::error::ServiceError;
 use crate::rid::ContainerRid;
 use crate::value::{Object, Value};
 
-use super::codec::{self, ContainerRecord, Key, ProcedureRecord};
+use super::codec::{self, ContainerRecord, Key};
 use super::definition::Definition;
 use super::document::Document;
 use super::index::{DocumentKey, Index};
 use super::journal::{Durable, Write};
 use super::partition::{Partition, PhysicalRange, range_of};
 use super::partition_key::PartitionKey;
+use super::procedure::Procedure;
 use super::{Shared, sync, ttl};
 
 /// Expired documents that one commit removes on the side.
@@ -27,13 +28,13 @@ pub(crate) struct Container {
     pub(crate) rid: ContainerRid,
     self_link: String,
     alt_link: String,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     meta: RwLock<Arc<Meta>>,
-    state: RwLock<State>,
+    pub(super) state: RwLock<State>,
     gates: Mutex<BTreeMap<PartitionKey, Weak<AsyncMutex<()>>>>,
-    procedures: RwLock<BTreeMap<String, Arc<Procedure>>>,
+    pub(super) procedures: RwLock<BTreeMap<String, Arc<Procedure>>>,
     /// Counter of the last document or procedure created.
-    ordinals: AtomicU64,
+    pub(super) ordinals: AtomicU64,
     removed: AtomicBool,
 }
 
@@ -46,15 +47,6 @@ pub(crate) struct Meta {
     pub(crate) throughput: u64,
 }
 
-/// A stored procedure.
-#[derive(Debug)]
-pub(crate) struct Procedure {
-    pub(crate) ordinal: u64,
-    pub(crate) record: ProcedureRecord,
-    /// Shared with the runs.
-    pub(crate) body: Arc<str>,
-}
-
 /// Everything a commit changes.
 pub(super) struct State {
     pub(super) partitions: BTreeMap<PartitionKey, Arc<Partition>>,
@@ -63,7 +55,7 @@ pub(super) struct State {
     expiry: BTreeSet<(i64, DocumentKey)>,
     /// How many there are, expired ones included.
     pub(super) documents: usize,
-    ranges: Vec<PhysicalRange>,
+    pub(super) ranges: Vec<PhysicalRange>,
 }
 
 /// What a transaction does to one document.
@@ -109,14 +101,6 @@ impl LogPosition {
     }
 }
 
-/// What a container is loaded with.
-#[derive(Debug, Default)]
-pub(super) struct Loaded {
-    pub(super) documents: Vec<Document>,
-    pub(super) procedures: Vec<(u64, ProcedureRecord)>,
-    pub(super) progress: Option<(u64, Vec<u64>)>,
-}
-
 impl Container {
     pub(super) fn new(
         rid: ContainerRid,
@@ -143,31 +127,6 @@ impl Container {
             ordinals: AtomicU64::new(0),
             removed: AtomicBool::new(false),
         }
-    }
-
-    /// Fills the container from disk. Documents that no longer fit the definition cannot occur and are refused.
-    pub(super) fn load(&self, loaded: Loaded) -> Result<(), ServiceError> {
-        let meta = self.meta();
-        let mut state = sync::write(&self.state);
-        let mut last = 0;
-        for document in loaded.documents {
-            last = last.max(document.ordinal);
-            let key = meta.definition.partition_key.key_of(&document.value)?;
-            state.put(&key, Arc::new(document), &meta.definition);
-        }
-        let mut procedures = sync::write(&self.procedures);
-        for (ordinal, record) in loaded.procedures {
-            last = last.max(ordinal);
-            procedures.insert(record.id.clone(), Arc::new(Procedure::new(ordinal, record)));
-        }
-        if let Some((ordinal, lsns)) = loaded.progress {
-            last = last.max(ordinal);
-            for (range, lsn) in state.ranges.iter_mut().zip(lsns) {
-                range.lsn = lsn;
-            }
-        }
-        self.ordinals.store(last, Ordering::Relaxed);
-        Ok(())
     }
 
     /// `dbs/<rid>/colls/<rid>/`.
@@ -212,8 +171,12 @@ impl Container {
     }
 
     /// Replaces the definition and rebuilds the index by it.
-    pub(super) fn replace_meta(&self, meta: Meta) -> Durable {
+    ///
+    /// # Errors
+    /// 404/1003 when the container is gone.
+    pub(super) fn replace_meta(&self, meta: Meta) -> Result<Durable, ServiceError> {
         let mut state = sync::write(&self.state);
+        self.check_there()?;
         let meta = Arc::new(meta);
         *sync::write(&self.meta) = Arc::clone(&meta);
         let partitions = std::mem::take(&mut state.partitions);
@@ -225,7 +188,7 @@ impl Container {
             }
             state.partitions.insert(key, partition);
         }
-        self.shared.journal.append(vec![self.definition_write(&meta, state.ranges.len())])
+        Ok(self.shared.journal.append(vec![self.definition_write(&meta, state.ranges.len())]))
     }
 
     /// The record of the definition.
@@ -256,6 +219,12 @@ impl Container {
             .chain(procedures.values().map(|procedure| Key::Procedure(self.rid, procedure.ordinal)))
             .map(|key| (key.encode(), None))
             .collect()
+    }
+
+    /// Whether the container still exists. Under the lock of what is written next, so that nothing of a container
+    /// comes to disk after its deletion.
+    pub(super) fn check_there(&self) -> Result<(), ServiceError> {
+        if self.removed.load(Ordering::Relaxed) { Err(ServiceError::owner_not_found()) } else { Ok(()) }
     }
 
     /// The physical partitions.
@@ -316,12 +285,11 @@ impl Container {
     /// # Errors
     /// 449 when a condition no longer holds, 404/1003 when the container is gone, 503 when the disk has failed.
     pub(super) fn commit(&self, set: ChangeSet) -> Result<Committed, ServiceError> {
-        let meta = self.meta();
         let now = self.shared.clock.now_s();
         let mut state = sync::write(&self.state);
-        if self.removed.load(Ordering::Relaxed) {
-            return Err(ServiceError::owner_not_found());
-        }
+        // After the lock: the index must change by the definition that it was built by.
+        let meta = self.meta();
+        self.check_there()?;
         if set.changes.is_empty() {
             return Ok(Committed { durable: Durable::now(), position: position(&state.ranges, &set.key) });
         }
@@ -393,7 +361,7 @@ impl State {
         Ok(())
     }
 
-    fn put(&mut self, key: &PartitionKey, document: Arc<Document>, definition: &Definition) {
+    pub(super) fn put(&mut self, key: &PartitionKey, document: Arc<Document>, definition: &Definition) {
         self.index_document(key, &document, definition);
         let old = Arc::make_mut(self.partitions.entry(key.clone()).or_default()).insert(document);
         debug_assert!(old.is_none(), "the old version is taken out first, with its index entries");
@@ -460,92 +428,4 @@ fn expiry(document: &Document, default_ttl: Option<i64>) -> Option<i64> {
 /// Whether a document is visible at `now`.
 pub(super) fn is_live(document: &Document, default_ttl: Option<i64>, now: i64) -> bool {
     expiry(document, default_ttl).is_none_or(|at| at > now)
-}
-
-impl Procedure {
-    fn new(ordinal: u64, record: ProcedureRecord) -> Self {
-        Self { ordinal, body: record.body.as_str().into(), record }
-    }
-}
-
-/// Stored procedures.
-impl Container {
-    /// The procedure `id`.
-    pub(crate) fn procedure(&self, id: &str) -> Option<Arc<Procedure>> {
-        sync::read(&self.procedures).get(id).cloned()
-    }
-
-    /// All procedures by id.
-    pub(crate) fn procedures(&self) -> Vec<Arc<Procedure>> {
-        sync::read(&self.procedures).values().cloned().collect()
-    }
-
-    /// Stores a procedure under a counter of its own.
-    ///
-    /// # Errors
-    /// 409 when the id is taken, 400 when there are too many.
-    pub(crate) fn create_procedure(
-        &self,
-        record: ProcedureRecord,
-    ) -> Result<(Arc<Procedure>, Durable), ServiceError> {
-        let mut procedures = sync::write(&self.procedures);
-        if procedures.contains_key(&record.id) {
-            return Err(ServiceError::conflict());
-        }
-        if procedures.len() >= crate::limits::MAX_PROCEDURES {
-            return Err(ServiceError::bad_request(format!(
-                "The container has {} stored procedures already, the most there can be.",
-                crate::limits::MAX_PROCEDURES
-            )));
-        }
-        self.shared.journal.check()?;
-        Ok(self.store_procedure(&mut procedures, Procedure::new(self.next_ordinal(), record)))
-    }
-
-    /// Replaces a procedure.
-    ///
-    /// # Errors
-    /// 404 when there is none, 412 when `if_match` names another version.
-    pub(crate) fn replace_procedure(
-        &self,
-        record: ProcedureRecord,
-        if_match: Option<&str>,
-    ) -> Result<(Arc<Procedure>, Durable), ServiceError> {
-        let mut procedures = sync::write(&self.procedures);
-        let old = procedures.get(&record.id).ok_or_else(ServiceError::not_found)?;
-        if if_match.is_some_and(|etag| etag != "*" && etag != old.record.etag) {
-            return Err(ServiceError::precondition_failed());
-        }
-        self.shared.journal.check()?;
-        let new = Procedure::new(old.ordinal, record);
-        Ok(self.store_procedure(&mut procedures, new))
-    }
-
-    fn store_procedure(
-        &self,
-        procedures: &mut BTreeMap<String, Arc<Procedure>>,
-        procedure: Procedure,
-    ) -> (Arc<Procedure>, Durable) {
-        let key = Key::Procedure(self.rid, procedure.ordinal).encode();
-        let durable = self.shared.journal.append(vec![(key, Some(codec::encode(&procedure.record)))]);
-        let procedure = Arc::new(procedure);
-        procedures.insert(procedure.record.id.clone(), Arc::clone(&procedure));
-        (procedure, durable)
-    }
-
-    /// Deletes a procedure.
-    ///
-    /// # Errors
-    /// 404 when there is none, 412 when `if_match` names another version.
-    pub(crate) fn delete_procedure(&self, id: &str, if_match: Option<&str>) -> Result<Durable, ServiceError> {
-        let mut procedures = sync::write(&self.procedures);
-        let old = procedures.get(id).ok_or_else(ServiceError::not_found)?;
-        if if_match.is_some_and(|etag| etag != "*" && etag != old.record.etag) {
-            return Err(ServiceError::precondition_failed());
-        }
-        self.shared.journal.check()?;
-        let key = Key::Procedure(self.rid, old.ordinal).encode();
-        procedures.remove(id);
-        Ok(self.shared.journal.append(vec![(key, None)]))
-    }
 }

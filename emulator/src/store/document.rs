@@ -71,17 +71,6 @@ impl Document {
         })
     }
 
-    /// Rebuilds a document from its stored JSON; `None` when that is not one.
-    pub(crate) fn load(value: Value, ordinal: u64, size: usize) -> Option<Self> {
-        let id = value.get("id").as_str()?.into();
-        let etag = value.get("_etag").as_str()?.into();
-        // Whole seconds of this era.
-        #[allow(clippy::cast_possible_truncation)]
-        let ts = Some(value.get("_ts").as_f64()? as i64);
-        let ttl = ttl::parse(value.get("ttl"), "ttl").ok()?;
-        Some(Self { id, ordinal, etag, ts, ttl, value, size })
-    }
-
     /// The document with the time of its commit.
     #[must_use]
     pub(crate) fn stamped(mut self, seconds: i64) -> Self {

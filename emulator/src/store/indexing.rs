@@ -13,10 +13,13 @@ const ETAG: &str = "/\"_etag\"/?";
 pub(crate) struct IndexingPolicy {
     json: Value,
     rules: Vec<Rule>,
-    composites: Vec<Vec<(Vec<String>, bool)>>,
+    composites: Vec<Composite>,
     /// `indexingMode` none: not even system properties are indexed.
     off: bool,
 }
+
+/// The paths of a composite index, `true` for descending.
+type Composite = Vec<(Vec<String>, bool)>;
 
 /// One included or excluded path.
 #[derive(Debug, Clone)]
@@ -192,7 +195,7 @@ fn path_entry(path: &str) -> Value {
     entry.into()
 }
 
-fn composites(policy: &Value) -> Result<Vec<Vec<(Vec<String>, bool)>>, ServiceError> {
+fn composites(policy: &Value) -> Result<Vec<Composite>, ServiceError> {
     let mut composites = Vec::new();
     for composite in entries(policy, "compositeIndexes")? {
         let Value::Array(items) = &composite else {
@@ -216,6 +219,7 @@ fn invalid(reason: String) -> ServiceError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -128,6 +128,7 @@ pub(crate) fn range_of<'a>(ranges: &'a [PhysicalRange], key: &PartitionKey) -> O
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

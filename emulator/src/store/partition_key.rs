@@ -219,6 +219,7 @@ impl fmt::Display for PartitionKey {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -36,6 +36,7 @@ pub(crate) fn expires_at(written_s: i64, own: Option<i64>, default: Option<i64>)
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -16,9 +16,9 @@ impl Search<'_> {
     /// The documents of the most selective predicate, in the order of their keys; `None` when looking at all is
     /// as good.
     pub(super) fn indexed(&self, query: &Query, context: &Context<'_>) -> Option<Vec<Candidate>> {
-        let ranges = value_ranges(query, context, &self.container().meta().definition.indexing);
         let scope = self.scope();
         let mut found = self.with_index(|state| {
+            let ranges = value_ranges(query, context, &self.container().meta().definition.indexing);
             let range = most_selective(state, &ranges, &scope)?;
             Some(self.load(state, state.index.groups(range, &scope, false)).collect::<Vec<_>>())
         })??;
@@ -58,15 +58,20 @@ impl Search<'_> {
     ) -> (Vec<Candidate>, bool) {
         let scope = self.scope();
         self.with_index(|state| {
+            if !self.container().meta().definition.indexing.includes(&range.path) {
+                // Replaced since the range was chosen.
+                return None;
+            }
             let mut found = Vec::new();
             for group in state.index.groups(range, &scope, descending) {
                 if found.len() >= take {
-                    return (found, false);
+                    return Some((found, false));
                 }
                 found.extend(self.load(state, std::iter::once(group)));
             }
-            (found, true)
+            Some((found, true))
         })
+        .flatten()
         .unwrap_or_else(|| (self.everything(), true))
     }
 

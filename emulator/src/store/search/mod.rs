@@ -6,6 +6,9 @@
 
 mod access;
 mod continuation;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -119,12 +122,16 @@ impl Search<'_> {
         if whole {
             return self.whole(query, context);
         }
+        // A missing parameter is an error even where there are no documents.
+        query.run(std::iter::empty(), context)?;
         let run = |document: &Document, rows: &mut Vec<Value>| {
             rows.extend(query.run(std::iter::once(&document.value), context)?);
             Ok(())
         };
         match self.indexed(query, context) {
-            Some(candidates) => self.stream(&mut Listed::new(self, candidates), run),
+            Some(candidates) => {
+                self.stream(&mut Listed { candidates: candidates.into_iter().peekable() }, run)
+            }
             None => self.stream(&mut Scan { search: self, done: false, buffer: Vec::new().into_iter() }, run),
         }
     }
@@ -306,12 +313,6 @@ impl Documents for Scan<'_> {
 /// Documents that the index found.
 struct Listed {
     candidates: std::iter::Peekable<std::vec::IntoIter<Candidate>>,
-}
-
-impl Listed {
-    fn new(_search: &Search<'_>, candidates: Vec<Candidate>) -> Self {
-        Self { candidates: candidates.into_iter().peekable() }
-    }
 }
 
 impl Documents for Listed {

@@ -1,0 +1,19 @@
+//! The emulator over real HTTP, as a client sees it.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod auth;
+mod batch;
+mod containers;
+mod databases;
+mod documents;
+mod isolation;
+mod limits;
+mod partitions;
+mod patch;
+mod queries;
+mod sprocs;
+mod support;
+mod ttl;
+
+#[cfg(all(feature = "persist", feature = "cli"))]
+mod program;
