@@ -4,12 +4,14 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use duroxide::providers::ProviderError;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::discovery::{Found, InFlight};
@@ -25,6 +27,8 @@ const MAX_DUE: usize = 10_000;
 pub(crate) struct Wake {
     notify: Notify,
     due: Mutex<BinaryHeap<Reverse<Instant>>>,
+    /// There is a new earliest due time: who sleeps must sleep less.
+    sooner: Notify,
 }
 
 impl Wake {
@@ -47,11 +51,13 @@ impl Wake {
             && let Some(due) = Instant::now().checked_add(delay)
         {
             let mut heap = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+            let sooner = heap.peek().is_none_or(|Reverse(earliest)| due < *earliest);
             if heap.len() < MAX_DUE {
                 heap.push(Reverse(due));
             }
-            // Waiters that sleep longer than that must look at the heap again.
-            self.notify.notify_waiters();
+            if sooner {
+                self.sooner.notify_waiters();
+            }
         }
     }
 
@@ -62,6 +68,20 @@ impl Wake {
             heap.pop();
         }
         heap.peek().map(|Reverse(due)| *due)
+    }
+
+    /// Sleeps until woken, until the first time after `started` at which something is due, or until `latest`.
+    async fn sleep(&self, mut woken: Pin<&mut Notified<'_>>, started: Instant, latest: Instant) {
+        loop {
+            let mut sooner = std::pin::pin!(self.sooner.notified());
+            sooner.as_mut().enable();
+            let until = self.next_due(started).map_or(latest, |due| due.min(latest));
+            tokio::select! {
+                () = woken.as_mut() => return,
+                () = tokio::time::sleep_until(until) => return,
+                () = sooner => {}
+            }
+        }
     }
 
     /// Calls `look` until it finds something or `poll_timeout` is over. Never starts a look after the deadline.
@@ -95,11 +115,7 @@ impl Wake {
                 }
                 Found::Busy | Found::Nothing => {}
             }
-            let wake_at = self.next_due(started).map_or(started + pause, |due| due.min(started + pause));
-            tokio::select! {
-                () = woken => {}
-                () = tokio::time::sleep_until(wake_at.min(deadline)) => {}
-            }
+            self.sleep(woken, started, (started + pause).min(deadline)).await;
             if Instant::now() >= deadline {
                 return Ok(None);
             }

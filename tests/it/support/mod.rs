@@ -5,7 +5,7 @@ pub mod rest;
 
 use std::sync::{Arc, OnceLock};
 
-use cosmos_emulator::Emulator;
+use cosmos_emulator::{Emulator, Isolation};
 use duroxide_cosmos::{CosmosDBProvider, CosmosDBProviderConfig};
 
 pub use rest::Container;
@@ -41,18 +41,25 @@ pub fn account() -> &'static Account {
     })
 }
 
-/// The emulator of this process, served from a runtime of its own: each test has another one, and they end.
+/// The emulator of this process, with `EMULATOR_PARTITIONS` physical partitions (1) and `EMULATOR_ISOLATION`
+/// `serial` or `weak` (`serial`), served from a runtime of its own: each test has another one, and they end.
 fn emulator() -> &'static Emulator {
     static EMULATOR: OnceLock<Emulator> = OnceLock::new();
     EMULATOR.get_or_init(|| {
         let partitions = std::env::var("EMULATOR_PARTITIONS")
             .map_or(1, |text| text.parse().expect("a number of partitions"));
+        let isolation = match std::env::var("EMULATOR_ISOLATION").as_deref() {
+            Ok("weak") => Isolation::Weak,
+            Ok("serial") | Err(_) => Isolation::Serial,
+            Ok(other) => panic!("EMULATOR_ISOLATION is {other:?}, it must be serial or weak"),
+        };
         let (ready, started) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                let emulator = Emulator::builder().partitions(partitions).start().await.expect("an emulator");
+                let builder = Emulator::builder().partitions(partitions).isolation(isolation);
+                let emulator = builder.start().await.expect("an emulator");
                 ready.send(emulator).expect("the test waits");
                 std::future::pending::<()>().await;
             });
