@@ -7,7 +7,8 @@ use crate::epk::{self, Epk};
 use crate::error::ServiceError;
 use crate::query::{Context, Query, Shape, Test};
 use crate::store::{
-    Container, Continuation, Found, LogPosition, PartitionKeyDefinition, PhysicalRange, Scope, Search, Source,
+    Container, ContainerFunctions, Continuation, Found, LogPosition, PartitionKeyDefinition, PhysicalRange,
+    Scope, Search, Source,
 };
 use crate::value::{Object, Value};
 
@@ -54,7 +55,8 @@ impl Service {
         let body = QueryBody::parse(request)?;
         let identity = body.identity();
         let query = Query::parse(&body.text)?;
-        let context = self.query_context(body.parameters);
+        let functions = ContainerFunctions::new(&container);
+        let context = Context { udfs: Some(&functions), ..self.query_context(body.parameters) };
         let definition = &container.meta().definition;
         check_order(&query, &container)?;
         let target = match target(&container, request)? {

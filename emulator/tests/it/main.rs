@@ -6,6 +6,7 @@ mod batch;
 mod containers;
 mod databases;
 mod documents;
+mod functions;
 mod isolation;
 mod limits;
 mod partitions;
@@ -13,6 +14,7 @@ mod patch;
 mod queries;
 mod sprocs;
 mod support;
+mod triggers;
 mod ttl;
 
 #[cfg(all(feature = "persist", feature = "cli"))]
