@@ -39,4 +39,5 @@ pub(crate) const SERVICE_VERSION: &str = "x-ms-serviceversion";
 pub(crate) const SESSION_TOKEN: &str = "x-ms-session-token";
 pub(crate) const START_EPK: &str = "x-ms-start-epk";
 pub(crate) const SUB_STATUS: &str = "x-ms-substatus";
+pub(crate) const SUPPORTED_QUERY_FEATURES: &str = "x-ms-cosmos-supported-query-features";
 pub(crate) const VERSION: &str = "x-ms-version";
