@@ -42,7 +42,7 @@ const FAILED_WRITE: f64 = 1.24;
 impl Transaction {
     /// Starts a transaction, after waiting for its turn when the isolation is serial.
     pub(crate) async fn begin(container: &Arc<Container>, key: PartitionKey) -> Self {
-        let gate = match container.shared().isolation {
+        let gate = match container.shared().isolation.get() {
             Isolation::Serial => Some(container.enter(&key).await),
             Isolation::Weak => None,
         };
