@@ -7,7 +7,7 @@
  * Result:   { status: "locked", now, until, instance, messages, attempts, history, kv } |
  *           { status: "notReady" | "incompatible" | "dropped" | "noContext" }
  *           "locked"        the lock is held until `until`; a repeated call gets the same answer
- *           "notReady"      nothing visible, or somebody else holds the lock
+ *           "notReady"      nothing visible, somebody else holds the lock, or the instance is being deleted
  *           "incompatible"  the filter excludes it
  *           "dropped"       only queue messages for an instance that never started: deleted
  *           "noContext"     messages for an instance that has not started: left until its start comes
@@ -20,7 +20,7 @@
 async function lockTurn(argument) {
   const now = Date.now();
   const head = await readHead();
-  if (!head) {
+  if (!head || head.deletion) {
     return { status: "notReady" };
   }
   if (head.lock && head.lock.until > now) {

@@ -72,6 +72,8 @@ interface Head extends Stored, Execution {
   backlog: { count: number; readyAt?: number; attempts: { [stamp: string]: number } };
   startQueued?: boolean;
   lock?: TurnLock;
+  /** Set while the instance is being deleted; with `before`, documents up to that stamp are its remains. */
+  deletion?: { id: string; before?: number };
   turns: { lock: string; nonce: string }[];
   applied: string[];
   name?: string;

@@ -20,7 +20,7 @@ async function storeText(head, text, now) {
   }
   head.lastStamp = nextStamp(head.lastStamp, 0, now);
   const id = "t:" + head.lastStamp;
-  await create({ id: id, instanceId: head.instanceId, type: "text", text: text });
+  await create({ id: id, instanceId: head.instanceId, type: "text", stamp: head.lastStamp, text: text });
   return { ref: id };
 }
 

@@ -1,6 +1,7 @@
 //! The provider: duroxide's trait on the one side, procedures and queries on the other.
 
 mod admin;
+mod deletion;
 mod discovery;
 mod history;
 mod outbox;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use duroxide::providers::ProviderError;
 use futures_util::future::join_all;
+use serde::Deserialize;
 use serde_json::json;
 
 use super::{Inner, millis, unique};
@@ -102,25 +103,42 @@ impl Inner {
         Ok(())
     }
 
-    /// Delivers what has been lying in outboxes for longer than the configured age.
+    /// Delivers stored messages of one sender, in the order of their commits; answers how many arrived.
+    pub(super) async fn deliver_owned(&self, partition: &str, mut messages: Vec<Outbox>) -> usize {
+        messages.sort_by_key(|message| place(&message.id));
+        let ids = self.deliver(partition, &messages).await;
+        self.settle(partition, &ids).await;
+        ids.len()
+    }
+
+    /// Delivers what has been lying in outboxes for longer than the configured age, and finishes deletions
+    /// that somebody left.
     async fn reconcile(&self) -> Result<(), ProviderError> {
+        #[derive(Deserialize)]
+        #[serde(tag = "type", rename_all = "camelCase")]
+        enum Left {
+            Outbox(Outbox),
+            Deletion { id: String },
+        }
         let age = millis(self.config.reconciler_age_threshold);
         let query = Query::new(
             "reconcile",
-            "SELECT c.id, c.instanceId, c[\"to\"], c.message FROM c \
+            "SELECT c.type, c.id, c.instanceId, c[\"to\"], c.message FROM c \
              WHERE c.outboxAt <= GetCurrentTimestampStatic() - @age",
         )
         .bind("@age", age);
-        let old: Vec<Outbox> = self.client.query_all(&query).await?;
         let mut by_sender: BTreeMap<String, Vec<Outbox>> = BTreeMap::new();
-        for message in old {
-            by_sender.entry(message.partition.clone()).or_default().push(message);
+        for left in self.client.query_all(&query).await? {
+            match left {
+                Left::Outbox(message) => {
+                    by_sender.entry(message.partition.clone()).or_default().push(message)
+                }
+                Left::Deletion { id } => self.finish_deletion(&id).await?,
+            }
         }
-        for (partition, mut messages) in by_sender {
+        for (partition, messages) in by_sender {
             tracing::info!(from = partition, count = messages.len(), "delivering what was left in an outbox");
-            messages.sort_by_key(|message| place(&message.id));
-            let ids = self.deliver(&partition, &messages).await;
-            self.settle(&partition, &ids).await;
+            self.deliver_owned(&partition, messages).await;
         }
         Ok(())
     }

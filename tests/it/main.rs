@@ -7,6 +7,7 @@
 mod support;
 
 mod bad_input;
+mod deletion;
 mod delivery;
 mod queues;
 mod start_up;
