@@ -9,6 +9,7 @@ mod support;
 mod bad_input;
 mod deletion;
 mod delivery;
+mod faults;
 mod queues;
 mod start_up;
 mod validation;
