@@ -8,7 +8,7 @@
  *           "pruned"  nothing is left of them
  * Reads:    head; x:<execution>; h:<execution>:<first> by query
  * Writes:   x:<execution>, h:<execution>:<first>, t:<stamp> (deleted)
- * Uses:     store, head, text
+ * Uses:     store, head
  *
  * @param {{executions: number[]}} argument
  */
@@ -20,7 +20,8 @@ async function pruneExecutions(argument) {
   }
   const executions = argument.executions.filter((execution) => execution < head.execution);
   const pages = await select(
-    "SELECT TOP " + (PruneBatch + 1) + " c.id, c._etag FROM c" +
+    "SELECT TOP " + (PruneBatch + 1) +
+      " c.id, c._etag, ARRAY(SELECT VALUE e.ref FROM e IN c.events WHERE IS_DEFINED(e.ref)) AS refs FROM c" +
       " WHERE c.type = 'history' AND ARRAY_CONTAINS(@executions, c.execution)",
     [{ name: "@executions", value: executions }],
     (rows) => rows.length > PruneBatch
@@ -36,6 +37,9 @@ async function pruneExecutions(argument) {
   }
   for (const page of pages.slice(0, PruneBatch)) {
     await remove(page);
+    for (const ref of page.refs) {
+      await removeById(ref);
+    }
   }
   return Object.assign({ status: pages.length > PruneBatch ? "more" : "pruned" }, counts);
 }

@@ -24,7 +24,7 @@ async function purgeInstance(argument) {
     return Object.assign({ status: "owes" }, counts);
   }
   if (head.deletion.before === undefined) {
-    stripHead(head, argument.incarnation, counts);
+    stripHead(head, argument.incarnation, counts, Date.now());
   }
   const before = head.deletion && head.deletion.before;
   const left = await select(
@@ -56,14 +56,16 @@ const PurgeBatch = 90;
  * @param {Head} head
  * @param {string} incarnation
  * @param {{executions: number, events: number, messages: number}} counts
+ * @param {number} now
  */
-function stripHead(head, incarnation, counts) {
+function stripHead(head, incarnation, counts, now) {
   counts.executions += head.execution > 0 ? 1 : 0;
   counts.events += head.events;
   counts.messages += head.inbox.length;
-  const deletion = { id: /** @type {{id: string}} */ (head.deletion).id, before: head.lastStamp };
+  const before = Math.max(head.lastStamp, now * StampsPerMs);
+  const deletion = { id: /** @type {{id: string}} */ (head.deletion).id, before: before };
   const fresh = newHead(head.instanceId, head.slot, incarnation);
-  fresh.lastStamp = head.lastStamp;
+  fresh.lastStamp = before;
   fresh.deletion = deletion;
   fresh.applied = head.applied;
   for (const name of Object.keys(head)) {

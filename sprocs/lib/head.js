@@ -158,7 +158,7 @@ async function enqueue(head, messages, after, now) {
     if (message.kind === "start") {
       head.startQueued = true;
     }
-    if (message.item.length <= InlineMessageChars && head.inbox.length < InlineMessages) {
+    if (charsOf(message.item) <= InlineMessageChars && head.inbox.length < InlineMessages) {
       head.inbox.push({ stamp: stamp, visibleAt: visibleAt, attempts: 0, kind: message.kind, item: message.item });
     } else {
       await create({

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{CosmosDBProvider, Inner};
 use crate::cosmos::client::Query;
-use crate::model::documents::{HEAD, Text};
+use crate::model::documents::{HEAD, Payload};
 use crate::model::keys;
 
 /// What administration needs of a head, or of the document of an earlier execution.
@@ -21,7 +21,7 @@ struct Record {
     execution: u64,
     events: u64,
     status: Option<String>,
-    output: Option<Text>,
+    output: Option<Payload>,
     started_at: Option<f64>,
     completed_at: Option<f64>,
     name: Option<String>,
@@ -64,7 +64,11 @@ impl Inner {
         Ok(parts.iter().sum::<f64>().max(0.0) as u64)
     }
 
-    async fn output(&self, partition: &str, output: Option<Text>) -> Result<Option<String>, ProviderError> {
+    async fn output(
+        &self,
+        partition: &str,
+        output: Option<Payload>,
+    ) -> Result<Option<String>, ProviderError> {
         match output {
             Some(text) => self.text(partition, text).await,
             None => Ok(None),

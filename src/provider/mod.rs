@@ -6,6 +6,7 @@ mod discovery;
 mod history;
 mod outbox;
 mod sessions;
+mod staging;
 mod state;
 mod turns;
 mod wake;

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Inner, millis, unique};
 use crate::cosmos::client::Query;
-use crate::model::documents::{Changed, NewMessage, Outbox, OutboxMessage};
+use crate::model::documents::{Changed, NewMessage, Outbox, OutboxMessage, Payload};
 use crate::model::keys;
 
 /// How long a receiver remembers what it has applied. The sender's copy is gone long before: it lives until
@@ -61,7 +61,7 @@ impl Inner {
         let deliveries = by_receiver.into_values().map(|messages| async move {
             let mut delivered = Vec::new();
             for message in messages {
-                match self.deliver_one(&message.message.to, &message.id, &message.message.message).await {
+                match self.deliver_one(partition, message).await {
                     Ok(()) => delivered.push(message.id.as_str()),
                     Err(error) => {
                         let to = &message.message.to;
@@ -87,13 +87,20 @@ impl Inner {
         }
     }
 
-    async fn deliver_one(&self, to: &str, id: &str, message: &NewMessage) -> Result<(), ProviderError> {
+    async fn deliver_one(&self, partition: &str, outbox: &Outbox) -> Result<(), ProviderError> {
+        let OutboxMessage { to, message } = &outbox.message;
+        // The receiver cannot see documents of the sender's partition.
+        let Some(item) = self.text(partition, message.item.clone()).await? else {
+            // Somebody else has delivered and settled it.
+            return Ok(());
+        };
+        let message = NewMessage { item: Payload::Inline(item), ..message.clone() };
         let argument = json!({
             "instanceId": to,
             "slot": keys::slot(to),
             "incarnation": unique(),
             "nonce": unique(),
-            "key": id.trim_start_matches("o:"),
+            "key": outbox.id.trim_start_matches("o:"),
             "markSeconds": MARK_SECONDS,
             "after": self.order.latest(),
             "messages": [message],

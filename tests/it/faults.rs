@@ -102,6 +102,7 @@ async fn run(config: &CosmosDBProviderConfig, instance: &str, nth: usize, fate: 
         panic!("request {nth} {fate:?}: {status:?}");
     };
     runtime.shutdown(Some(500)).await;
+    let effects = effects.lock().expect("no panic").clone();
     let sub = provider.list_children(instance).await.expect("children").remove(0);
     let trace = Trace {
         output,
@@ -111,7 +112,7 @@ async fn run(config: &CosmosDBProviderConfig, instance: &str, nth: usize, fate: 
             .expect("status")
             .and_then(|(text, _)| text),
         value: provider.get_kv_value(instance, "key").await.expect("value"),
-        effects: effects.lock().expect("no panic").clone(),
+        effects,
         histories: vec![
             kinds(&*store, instance, 1).await,
             kinds(&*store, instance, 2).await,
