@@ -11,6 +11,7 @@ mod deletion;
 mod delivery;
 mod faults;
 mod queues;
+mod session;
 mod sizes;
 mod start_up;
 mod validation;
