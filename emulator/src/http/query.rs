@@ -13,6 +13,7 @@ use crate::value::Value;
 
 use super::feed::QueryBody;
 use super::headers;
+use super::query_metrics::{self, with_index_metrics};
 use super::query_plan;
 use super::reply::{Failure, Reply};
 use super::request::Request;
@@ -63,9 +64,9 @@ impl Service {
             Some(target) => target,
             None => routed(&query, &container, &context, request)?,
         };
-        self.page(&PageRequest { container: &container, target, request, identity: &identity }, |search| {
-            search.query(&query, &context)
-        })
+        let page = PageRequest { container: &container, target, request, identity: &identity };
+        let reply = self.page(&page, |search| search.query(&query, &context))?;
+        Ok(with_index_metrics(reply, request, &query, &context, &container))
     }
 
     fn page(
@@ -96,6 +97,7 @@ impl Service {
             }
         };
         page.request.check_session(position)?;
+        let started = std::time::Instant::now();
         let found = find(&Search {
             source: Source::Live { container, scope },
             now: self.account.shared().clock.now_s(),
@@ -111,7 +113,8 @@ impl Service {
             .header(headers::OWNER_FULL_NAME, container.alt_link())
             .header(headers::OWNER_ID, &container.rid.text());
         if page.request.flag(headers::POPULATE_QUERY_METRICS) {
-            reply = reply.header(headers::QUERY_METRICS, &metrics(&found));
+            reply = reply
+                .header(headers::QUERY_METRICS, &query_metrics::query_metrics(&found, started.elapsed()));
         }
         let next = match (found.next, walk) {
             (Some(position), walk) => {
@@ -277,16 +280,5 @@ fn feed_body(container: &Container, found: &Found) -> String {
         container.rid.text(),
         found.array(),
         found.rows.len()
-    )
-}
-
-fn metrics(found: &Found) -> String {
-    format!(
-        "totalExecutionTimeInMs=0.00;queryCompileTimeInMs=0.00;retrievedDocumentCount={};retrievedDocumentSize={};\
-         outputDocumentCount={};outputDocumentSize={};writeOutputTimeInMs=0.00;indexUtilizationRatio=1.00",
-        found.work.documents,
-        found.work.bytes_returned,
-        found.rows.len(),
-        found.work.bytes_returned
     )
 }
