@@ -11,6 +11,8 @@ mod offers;
 mod patch;
 mod pkranges;
 mod query;
+mod query_metrics;
+mod query_plan;
 mod reply;
 mod request;
 mod route;
@@ -137,7 +139,7 @@ impl Service {
             Operation::QueryOffers => self.query_offers(request),
             Operation::ReadOffer(id) => self.read_offer(id),
             Operation::ChangeFeed(_) => Err(unsupported("the change feed").into()),
-            Operation::QueryPlan(_) => Err(unsupported("query plan requests").into()),
+            Operation::QueryPlan(path) => self.query_plan(path, request),
             Operation::Unsupported(what) => Err(unsupported(what).into()),
             Operation::Unknown => Err(ServiceError::new(
                 405,

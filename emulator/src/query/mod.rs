@@ -5,7 +5,8 @@
 //!
 //! Where the service's behaviour is not documented, or the documentation and what clients rely on disagree:
 //! - `=` and `!=` between different types give false and true, not `undefined` as the reference's table has it:
-//!   `c.x != null` is how the SDKs' LINQ finds values.
+//!   the interpreter that Microsoft checks the service's answers with (the .NET SDK's test project) does so, and
+//!   `c.x != null` is how the SDKs' LINQ finds values. Only `undefined` itself makes them `undefined`.
 //! - `NOT` binds weaker than comparisons.
 //! - String positions and lengths count code points.
 //! - A result that JSON cannot carry, such as `1/0`, is `undefined`.
@@ -18,6 +19,7 @@
 mod ast;
 mod bind;
 mod display;
+mod distribution;
 mod error;
 mod eval;
 mod exec;
@@ -35,12 +37,12 @@ use std::sync::Arc;
 use crate::error::ServiceError;
 use crate::value::Value;
 
+pub(crate) use distribution::{ExecutionInfo, KeyFilter};
 // The store takes predicates apart.
 #[allow(unused_imports)]
 pub(crate) use plan::{Limit, Predicate, Test};
 
 use ast::{Origin, Projection, Select};
-use error::located;
 
 /// A parsed and checked query.
 #[derive(Debug, Clone)]
@@ -140,18 +142,13 @@ impl Query {
     /// ORDER BY, DISTINCT and aggregates, no more documents are taken than the rows need.
     ///
     /// # Errors
-    /// 400 for a missing parameter, a count that is none, and what a user-defined function throws.
+    /// 400 for a count that is none, and for what a user-defined function throws. A parameter without a value is
+    /// `undefined`.
     pub(crate) fn run<'a>(
         &self,
         documents: impl Iterator<Item = &'a Value>,
         context: &Context<'_>,
     ) -> Result<Vec<Value>, ServiceError> {
-        for (name, span) in &self.facts.parameters {
-            if context.parameter(name).is_none() {
-                let message = format!("Identifier '{name}' could not be resolved.");
-                return Err(located("SC2001", *span, &message));
-            }
-        }
         let mut machine = eval::Machine::new(&self.facts, context);
         if self.streams {
             return machine.select_from(&self.select, &mut documents.cloned());

@@ -11,6 +11,7 @@ mod limits;
 mod partitions;
 mod patch;
 mod queries;
+mod query_plans;
 mod sprocs;
 mod support;
 mod ttl;
