@@ -36,5 +36,6 @@ mod value;
 pub use auth::WELL_KNOWN_KEY;
 pub use builder::{Builder, StartError};
 pub use emulator::Emulator;
+pub use script::ScriptSyntax;
 pub use stats::{Counter, Stats};
 pub use store::Isolation;

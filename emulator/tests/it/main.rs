@@ -6,6 +6,7 @@ mod batch;
 mod containers;
 mod databases;
 mod documents;
+mod functions;
 mod isolation;
 mod limits;
 mod partitions;
@@ -14,6 +15,7 @@ mod queries;
 mod query_plans;
 mod sprocs;
 mod support;
+mod triggers;
 mod ttl;
 
 #[cfg(all(feature = "persist", feature = "cli"))]
