@@ -24,6 +24,7 @@ mod epk;
 mod error;
 mod http;
 mod limits;
+mod names;
 #[cfg(feature = "persist")]
 mod persist;
 mod query;

@@ -29,6 +29,9 @@ pub(crate) use continuation::{Continuation, Position};
 /// Documents that are taken from the store at a time, so that commits need not wait for a long scan.
 const CHUNK: usize = 256;
 
+/// Documents that are read in order at least: they cost less than another look.
+const LEAST_READ: usize = 16;
+
 /// Where documents come from.
 pub(crate) enum Source<'a> {
     /// The container as it is now.
@@ -212,11 +215,11 @@ impl Search<'_> {
                 QueryWork { index_entries: documents.len(), documents: documents.len(), bytes_returned: 0 };
             Ok((rows, work))
         };
-        if let Some((range, descending)) = self.order(query, context) {
-            let enough = query.row_limit(context).map_or(enough + 1, |limit| limit.min(enough + 1));
-            let mut take = enough.max(CHUNK);
+        let enough = query.row_limit(context).map_or(enough + 1, |limit| limit.min(enough + 1));
+        if let Some(order) = self.order(query, context, enough) {
+            let mut take = enough.max(LEAST_READ);
             loop {
-                let (documents, complete) = self.ordered(&range, descending, take);
+                let (documents, complete) = self.ordered(&order, take);
                 let (rows, work) = run(&documents)?;
                 if complete || rows.len() >= enough {
                     return Ok((rows, work));
