@@ -19,8 +19,6 @@ interface NewMessage {
   kind: MessageKind;
   /** Visible so many milliseconds after the server's now. */
   delayMs?: number;
-  /** Visible at this absolute time, where duroxide defines one (a timer). */
-  visibleAt?: number;
 }
 
 interface InlineMessage {

@@ -154,7 +154,7 @@ async function enqueue(head, messages, after, now) {
   for (const message of messages) {
     const stamp = nextStamp(head.lastStamp, after, now);
     head.lastStamp = stamp;
-    const visibleAt = message.delayMs ? now + message.delayMs : Math.max(timeOf(stamp), message.visibleAt || 0);
+    const visibleAt = message.delayMs ? now + message.delayMs : timeOf(stamp);
     if (message.kind === "start") {
       head.startQueued = true;
     }

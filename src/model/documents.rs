@@ -31,8 +31,6 @@ pub(crate) struct NewMessage {
     pub(crate) kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) delay_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) visible_at: Option<u64>,
 }
 
 /// A message for another partition.

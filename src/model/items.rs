@@ -1,5 +1,7 @@
 //! From duroxide's work items and events to what the procedures store.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use duroxide::providers::{ExecutionMetadata, ProviderError, WorkItem};
 use duroxide::{Event, EventKind};
 
@@ -22,7 +24,10 @@ pub(crate) fn receiver(item: &WorkItem) -> Option<&str> {
     }
 }
 
-/// A message for the orchestrator queue. A timer is visible when it fires, anything else after `delay_ms`.
+/// A message for the orchestrator queue, visible after `delay_ms`; a timer when it fires.
+///
+/// A timer's time is by the clock of the process that set it, which is this one, a moment ago. It goes to the
+/// server as a duration, so that it fires in time whatever the server's clock says.
 pub(crate) fn message(
     operation: &str,
     item: &WorkItem,
@@ -33,16 +38,14 @@ pub(crate) fn message(
         WorkItem::QueueMessage { .. } => "queue",
         _ => "other",
     };
-    let visible_at = match (item, delay_ms) {
-        (WorkItem::TimerFired { fire_at_ms, .. }, None) => Some(*fire_at_ms),
-        _ => None,
+    let delay_ms = match (item, delay_ms) {
+        (WorkItem::TimerFired { fire_at_ms, .. }, None) => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            Some(fire_at_ms.saturating_sub(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)))
+        }
+        _ => delay_ms,
     };
-    Ok(NewMessage {
-        item: Payload::Inline(json(operation, item)?),
-        kind: kind.to_owned(),
-        delay_ms,
-        visible_at,
-    })
+    Ok(NewMessage { item: Payload::Inline(json(operation, item)?), kind: kind.to_owned(), delay_ms })
 }
 
 /// Id of the document of an activity.

@@ -7,6 +7,7 @@
 mod support;
 
 mod bad_input;
+mod clocks;
 mod deletion;
 mod delivery;
 mod faults;
