@@ -35,8 +35,13 @@ mod model;
 mod provider;
 mod schema;
 
-pub use config::CosmosDBProviderConfig;
+pub use config::{CosmosDBProviderConfig, Deployment};
 pub use cosmos::http::HttpTransport;
 pub use cosmos::stats::OperationStats;
 pub use cosmos::transport::{Request, Response, Transport, TransportError};
 pub use provider::CosmosDBProvider;
+
+/// The stored procedures of this version as id and body, for deployment by other means (ARM, Bicep, Terraform).
+pub fn procedures() -> impl Iterator<Item = (&'static str, &'static str)> {
+    schema::procedures::PROCEDURES.iter().map(|procedure| (procedure.id.as_str(), procedure.body.as_str()))
+}
