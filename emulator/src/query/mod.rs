@@ -167,6 +167,33 @@ impl Query {
         plan::order_by_paths(&self.select)
     }
 
+    /// The ORDER BY paths as in [`Self::order_by_paths`], if the rows come document by document in that order.
+    pub(crate) fn sorted_by(&self) -> Option<Vec<(Vec<String>, bool)>> {
+        if self.select.distinct { None } else { self.order_by_paths() }
+    }
+
+    /// What a page of the query can be continued with: the order alone where pages start at a place in it, as
+    /// clients change the filter on the way.
+    pub(crate) fn continued_by(&self) -> Option<String> {
+        let items: Vec<String> = self.select.order_by.iter().map(ToString::to_string).collect();
+        self.sorted_by().map(|_| format!("ORDER BY {}", items.join(", ")))
+    }
+
+    /// The query without TOP, OFFSET and LIMIT.
+    pub(crate) fn without_window(&self) -> Query {
+        let mut query = self.clone();
+        (query.select.top, query.select.offset_limit) = (None, None);
+        query
+    }
+
+    /// The rows to skip and the rows to return at most.
+    ///
+    /// # Errors
+    /// 400 for a count that is none.
+    pub(crate) fn window(&self, context: &Context<'_>) -> Result<(usize, usize), ServiceError> {
+        exec::window(&self.select, context)
+    }
+
     /// The rows TOP or OFFSET and LIMIT ask for, skipped ones included. These are rows, not documents: with
     /// DISTINCT, GROUP BY or a JOIN the two differ, and with ORDER BY all documents are needed unless they come
     /// in that order.
