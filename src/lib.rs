@@ -26,7 +26,8 @@
 //! # Limits
 //! * The account must have one write region.
 //! * Instance and session ids: any text, at most 2048 bytes.
-//! * One turn, and one activity's input or result, must fit into the service's 2 MB request.
+//! * One text (an activity's input or result, an output, a value) takes at most 2 MB as it is stored; a client's
+//!   start or event must fit into one 2 MB request.
 
 mod config;
 mod cosmos;

@@ -4,15 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 #[cfg(feature = "persist")]
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
 use crate::auth::{MasterKey, WELL_KNOWN_KEY};
 use crate::emulator::Emulator;
 use crate::http::{Server, Service};
-use crate::script::Engine;
+use crate::limits::MAX_PROCEDURE_CHARGE;
+use crate::script::{Engine, ScriptSyntax};
 use crate::stats::Recorder;
-use crate::store::{Account, Clock, Isolation, Journal, Shared};
+use crate::store::{Account, Clock, Isolation, Journal, ScriptSettings, Shared};
 
 /// Most physical partitions of a container.
 const MAX_PARTITIONS: u32 = 1024;
@@ -32,6 +34,8 @@ pub struct Builder {
     data_dir: Option<PathBuf>,
     partitions: u32,
     isolation: Isolation,
+    script_syntax: ScriptSyntax,
+    script_charge: Duration,
 }
 
 /// Why an emulator did not start.
@@ -73,6 +77,8 @@ impl Default for Builder {
             data_dir: None,
             partitions: 1,
             isolation: Isolation::default(),
+            script_syntax: ScriptSyntax::default(),
+            script_charge: MAX_PROCEDURE_CHARGE,
         }
     }
 }
@@ -114,6 +120,21 @@ impl Builder {
     /// How concurrent transactions of a logical partition see each other.
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
+        self
+    }
+
+    /// What becomes of scripts in a language that is newer than the service's engine.
+    pub fn script_syntax(mut self, syntax: ScriptSyntax) -> Self {
+        self.script_syntax = syntax;
+        self
+    }
+
+    /// How long a stored procedure or trigger may run before the run counts against
+    /// it: after six such runs in a row it is blocked with 403 until it is replaced. Two seconds by default, as in
+    /// the service; a call of a user-defined function has a twentieth of it. It does not change the limit of five
+    /// seconds after which a run fails with 408.
+    pub fn script_charge_limit(mut self, limit: Duration) -> Self {
+        self.script_charge = limit;
         self
     }
 
@@ -161,7 +182,13 @@ impl Builder {
     }
 
     fn shared(&self, journal: Journal) -> Shared {
-        Shared { clock: Clock::default(), isolation: self.isolation, journal, partitions: self.partitions }
+        Shared {
+            clock: Clock::default(),
+            isolation: self.isolation,
+            scripts: ScriptSettings::new(self.script_syntax, self.script_charge),
+            journal,
+            partitions: self.partitions,
+        }
     }
 
     #[cfg(not(feature = "persist"))]

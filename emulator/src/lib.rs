@@ -24,6 +24,7 @@ mod epk;
 mod error;
 mod http;
 mod limits;
+mod names;
 #[cfg(feature = "persist")]
 mod persist;
 mod query;
@@ -36,5 +37,6 @@ mod value;
 pub use auth::WELL_KNOWN_KEY;
 pub use builder::{Builder, StartError};
 pub use emulator::Emulator;
+pub use script::ScriptSyntax;
 pub use stats::{Counter, Stats};
 pub use store::Isolation;

@@ -3,7 +3,7 @@
 use duroxide::providers::{ExecutionMetadata, ProviderError, WorkItem};
 use duroxide::{Event, EventKind};
 
-use super::documents::{KvChange, NewCustomStatus, NewMessage, NewPage, NewWork};
+use super::documents::{KvChange, NewCustomStatus, NewMessage, NewPage, NewWork, Payload};
 
 /// The instance whose orchestrator queue a work item belongs to; `None` for an activity.
 pub(crate) fn receiver(item: &WorkItem) -> Option<&str> {
@@ -37,7 +37,12 @@ pub(crate) fn message(
         (WorkItem::TimerFired { fire_at_ms, .. }, None) => Some(*fire_at_ms),
         _ => None,
     };
-    Ok(NewMessage { item: json(operation, item)?, kind: kind.to_owned(), delay_ms, visible_at })
+    Ok(NewMessage {
+        item: Payload::Inline(json(operation, item)?),
+        kind: kind.to_owned(),
+        delay_ms,
+        visible_at,
+    })
 }
 
 /// Id of the document of an activity.
@@ -53,7 +58,7 @@ pub(crate) fn work<'a>(operation: &str, item: &'a WorkItem) -> Result<(&'a str, 
     let work = NewWork {
         id: work_id(*execution_id, *id),
         nonce: None,
-        item: json(operation, item)?,
+        item: Payload::Inline(json(operation, item)?),
         tag: tag.clone(),
         session: session_id.clone(),
     };
@@ -78,13 +83,16 @@ pub(crate) fn page(operation: &str, events: &[Event]) -> Result<Option<NewPage>,
     }
     let texts = events.iter().map(|event| json(operation, event)).collect::<Result<Vec<_>, _>>()?;
     let bytes = texts.iter().map(|text| text.len() as u64).sum();
-    Ok(Some(NewPage { first: first.event_id(), last: last.event_id(), events: texts, bytes }))
+    let events = texts.into_iter().map(Payload::Inline).collect();
+    Ok(Some(NewPage { first: first.event_id(), last: last.event_id(), events, bytes }))
 }
 
 /// The custom status as of the last update among `events`.
 pub(crate) fn custom_status(events: &[Event]) -> Option<NewCustomStatus> {
     events.iter().rev().find_map(|event| match &event.kind {
-        EventKind::CustomStatusUpdated { status } => Some(NewCustomStatus { text: status.clone() }),
+        EventKind::CustomStatusUpdated { status } => {
+            Some(NewCustomStatus { text: status.clone().map(Payload::Inline) })
+        }
         _ => None,
     })
 }
@@ -94,7 +102,7 @@ pub(crate) fn kv_changes(events: &[Event]) -> Vec<KvChange> {
     let change = |event: &Event| match &event.kind {
         EventKind::KeyValueSet { key, value, last_updated_at_ms } => Some(KvChange {
             key: Some(key.clone()),
-            value: Some(value.clone()),
+            value: Some(Payload::Inline(value.clone())),
             at: Some(*last_updated_at_ms),
         }),
         EventKind::KeyValueCleared { key } => {

@@ -1,10 +1,12 @@
 //! The provider: duroxide's trait on the one side, procedures and queries on the other.
 
 mod admin;
+mod deletion;
 mod discovery;
 mod history;
 mod outbox;
 mod sessions;
+mod staging;
 mod state;
 mod turns;
 mod wake;

@@ -15,13 +15,12 @@ use serde_json::{Map, Value, json};
 
 use crate::cosmos::client::{Target, encode};
 use crate::cosmos::{Client, Failure, retry};
+use crate::model::keys::SYSTEM_PARTITION;
 use migrations::{Applied, MIGRATIONS, Record};
 
 /// Transient failures at start-up are absorbed for this long; then the caller wants to know.
 const START_BUDGET: Duration = Duration::from_secs(8);
 
-/// The partition with the documents that belong to no instance.
-const SYSTEM_PARTITION: &str = "$system";
 const RECORD_ID: &str = "schema";
 
 /// Bundles remembered in the record; older ones are redeployed should they ever return.

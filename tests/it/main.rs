@@ -7,8 +7,12 @@
 mod support;
 
 mod bad_input;
+mod deletion;
 mod delivery;
+mod faults;
 mod queues;
+mod session;
+mod sizes;
 mod start_up;
 mod validation;
 mod workflows;

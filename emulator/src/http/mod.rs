@@ -16,8 +16,9 @@ mod query_plan;
 mod reply;
 mod request;
 mod route;
+mod scripts;
 mod server;
-mod sprocs;
+mod triggers;
 
 use std::sync::OnceLock;
 
@@ -128,12 +129,12 @@ impl Service {
             Operation::ReplaceDocument(path, id) => self.replace_document(path, id, request).await,
             Operation::PatchDocument(path, id) => self.patch_document(path, id, request).await,
             Operation::DeleteDocument(path, id) => self.delete_document(path, id, request).await,
-            Operation::CreateProcedure(path) => self.create_procedure(path, request).await,
-            Operation::ListProcedures(path) => self.list_procedures(path, request),
-            Operation::QueryProcedures(path) => self.query_procedures(path, request),
-            Operation::ReadProcedure(path, id) => self.read_procedure(path, id, request),
-            Operation::ReplaceProcedure(path, id) => self.replace_procedure(path, id, request).await,
-            Operation::DeleteProcedure(path, id) => self.delete_procedure(path, id, request).await,
+            Operation::CreateScript(kind, path) => self.create_script(kind, path, request).await,
+            Operation::ListScripts(kind, path) => self.list_scripts(kind, path, request),
+            Operation::QueryScripts(kind, path) => self.query_scripts(kind, path, request),
+            Operation::ReadScript(kind, path, id) => self.read_script(kind, path, id, request),
+            Operation::ReplaceScript(kind, path, id) => self.replace_script(kind, path, id, request).await,
+            Operation::DeleteScript(kind, path, id) => self.delete_script(kind, path, id, request).await,
             Operation::ExecuteProcedure(path, id) => self.execute_procedure(path, id, request).await,
             Operation::ListOffers => self.list_offers(request),
             Operation::QueryOffers => self.query_offers(request),

@@ -7,7 +7,8 @@ use crate::epk::Epk;
 use crate::error::ServiceError;
 use crate::query::{Context, ExecutionInfo, KeyFilter, Query};
 use crate::store::{
-    Container, Continuation, Found, LogPosition, PartitionKeyDefinition, PhysicalRange, Scope, Search, Source,
+    Container, ContainerFunctions, Continuation, Found, LogPosition, PartitionKeyDefinition, PhysicalRange,
+    Scope, Search, Source,
 };
 use crate::value::Value;
 
@@ -56,7 +57,8 @@ impl Service {
         let body = QueryBody::parse(request)?;
         let query = Query::parse(&body.text)?;
         let identity = query.continued_by().unwrap_or_else(|| body.identity());
-        let context = self.query_context(body.parameters);
+        let functions = ContainerFunctions::new(&container);
+        let context = Context { udfs: Some(&functions), ..self.query_context(body.parameters) };
         check_order(&query, &container)?;
         let target = match target(&container, request)? {
             // What headers name is served whatever the query: the .NET SDK sends its rewritten DISTINCT and GROUP BY

@@ -8,6 +8,7 @@ use crate::rid::Leaf;
 use crate::script::{Collection, DocRef, Page, PageOptions, ReadResult};
 use crate::value::Value;
 
+use super::functions::ContainerFunctions;
 use super::search::{Continuation, Found, Search, Source};
 use super::transaction::Transaction;
 
@@ -94,12 +95,13 @@ impl Collection for Transaction {
             )));
         }
         let query = Query::parse(text)?;
+        let functions = ContainerFunctions::new(&self.container);
         // Exact: milliseconds of this era are far below 2^53.
         #[allow(clippy::cast_precision_loss)]
         let context = Context {
             parameters,
             now_ms: self.container.shared().clock.now_ms() as f64,
-            ..Context::default()
+            udfs: Some(&functions),
         };
         self.page(text, page, |search| search.query(&query, &context))
     }

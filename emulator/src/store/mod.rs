@@ -7,6 +7,7 @@ mod collection;
 mod container;
 mod definition;
 mod document;
+mod functions;
 mod index;
 mod indexing;
 mod journal;
@@ -14,8 +15,8 @@ mod journal;
 mod load;
 mod partition;
 mod partition_key;
-mod procedure;
 mod scope;
+mod scripts;
 mod search;
 mod sync;
 mod transaction;
@@ -23,16 +24,16 @@ mod ttl;
 
 pub(crate) use account::{Account, Database};
 pub(crate) use clock::Clock;
-pub(crate) use codec::ProcedureRecord;
 pub(crate) use container::{Container, LogPosition};
 pub(crate) use definition::{missing, resource_id};
 pub(crate) use document::{Document, new_etag};
+pub(crate) use functions::ContainerFunctions;
 pub(crate) use indexing::IndexingPolicy;
 pub(crate) use journal::Journal;
 pub(crate) use partition::PhysicalRange;
 pub(crate) use partition_key::{PartitionKey, PartitionKeyDefinition};
-pub(crate) use procedure::Procedure;
 pub(crate) use scope::Scope;
+pub(crate) use scripts::{Script, ScriptKind, ScriptRecord, ScriptSettings, TriggerOptions};
 pub(crate) use search::{Continuation, Found, Position, Search, Source};
 pub(crate) use sync::lock;
 pub(crate) use transaction::Transaction;
@@ -56,6 +57,7 @@ pub enum Isolation {
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) isolation: Isolation,
+    pub(crate) scripts: ScriptSettings,
     pub(crate) journal: Journal,
     /// Physical partitions of a new container.
     pub(crate) partitions: u32,

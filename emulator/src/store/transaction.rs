@@ -74,7 +74,8 @@ impl Transaction {
         self.charge
     }
 
-    pub(super) fn add_charge(&mut self, units: f64) {
+    /// Adds request units that the transaction does not know of.
+    pub(crate) fn add_charge(&mut self, units: f64) {
         self.charge += units;
     }
 
@@ -178,7 +179,8 @@ impl Transaction {
     /// Replaces a document.
     ///
     /// # Errors
-    /// 404 when there is none, 412 when `if_match` names another version, 400 for a bad body or another id.
+    /// 404 when there is none, 412 when `if_match` names another version, 400 for a bad body, 409 for another id
+    /// that is taken.
     pub(crate) fn replace(
         &mut self,
         id: &str,
@@ -186,16 +188,36 @@ impl Transaction {
         if_match: Option<&str>,
     ) -> Result<Arc<Document>, ServiceError> {
         self.write(|txn| {
-            if *document_id(body)? != *id {
-                return Err(ServiceError::bad_request(
-                    "The id in the body differs from the id of the document.",
-                ));
-            }
+            let new_id = document_id(body)?;
             txn.check_partition(body)?;
             let old = txn.visible(id).ok_or_else(ServiceError::not_found)?;
             txn.check_etag(&old, if_match)?;
-            txn.put(body, old.ordinal)
+            if *new_id == *id {
+                return txn.put(body, old.ordinal);
+            }
+            txn.rename(&old, &new_id, body)
         })
+    }
+
+    /// A replacement under another id, which the service allows: the `_rid` stays.
+    fn rename(&mut self, old: &Document, id: &str, body: &Value) -> Result<Arc<Document>, ServiceError> {
+        if self.visible(id).is_some() {
+            return Err(ServiceError::conflict());
+        }
+        let before = self.changes.insert(Arc::clone(&old.id), Change::Delete);
+        match self.put(body, old.ordinal) {
+            Ok(document) => {
+                self.expect(&document.id, Condition::Absent);
+                Ok(document)
+            }
+            Err(error) => {
+                match before {
+                    Some(change) => self.changes.insert(Arc::clone(&old.id), change),
+                    None => self.changes.remove(&old.id),
+                };
+                Err(error)
+            }
+        }
     }
 
     /// Deletes a document.

@@ -76,7 +76,7 @@ async fn bad_bodies_and_ids() {
 async fn what_is_missing_says_so() {
     let (_emulator, client) = start().await;
     client.post("dbs", &[], json!({"id": "d"})).await.expect(201);
-    for path in ["dbs/d/users", "dbs/d/colls/c/triggers", "dbs/d/colls/c/udfs", "dbs/d/colls/c/conflicts"] {
+    for path in ["dbs/d/users", "dbs/d/colls/c/conflicts"] {
         let reply = client.get(path, &[]).await.expect(501);
         assert!(reply.text.contains("does not support"), "{}", reply.text);
     }

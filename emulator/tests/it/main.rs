@@ -5,7 +5,9 @@ mod auth;
 mod batch;
 mod containers;
 mod databases;
+mod documentation;
 mod documents;
+mod functions;
 mod isolation;
 mod limits;
 mod partitions;
@@ -14,6 +16,7 @@ mod queries;
 mod query_plans;
 mod sprocs;
 mod support;
+mod triggers;
 mod ttl;
 
 #[cfg(all(feature = "persist", feature = "cli"))]

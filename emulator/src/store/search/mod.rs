@@ -30,6 +30,9 @@ pub(crate) use continuation::{Continuation, Position};
 /// Documents that are taken from the store at a time, so that commits need not wait for a long scan.
 const CHUNK: usize = 256;
 
+/// Documents that are read in order at least: they cost less than another look.
+const LEAST_READ: usize = 16;
+
 /// Where documents come from.
 pub(crate) enum Source<'a> {
     /// The container as it is now.

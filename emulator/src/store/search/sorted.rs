@@ -11,7 +11,7 @@ use crate::query::{Context, Query};
 use crate::value::Value;
 
 use super::super::index::DocumentKey;
-use super::{CHUNK, Candidate, Found, Position, Search, continuation};
+use super::{Candidate, Found, LEAST_READ, Position, Search, continuation};
 
 /// The paths of ORDER BY, `true` for descending.
 type Order = [(Vec<String>, bool)];
@@ -52,12 +52,12 @@ impl Search<'_> {
         };
         let page = SortedPage { search: self, query: &query.without_window(), order, context, start };
         let window = query.window(context)?;
-        if let Some((range, descending)) = self.order(query, context) {
-            let wanted = page.passed().saturating_add(self.page_rows).saturating_add(1);
-            let limit = query.row_limit(context).map_or(wanted, |limit| limit.min(wanted));
-            let mut take = limit.max(CHUNK);
+        let wanted = page.passed().saturating_add(self.page_rows).saturating_add(1);
+        let enough = query.row_limit(context).map_or(wanted, |limit| limit.min(wanted));
+        if let Some(by) = self.order(query, context, enough) {
+            let mut take = enough.max(LEAST_READ);
             loop {
-                let (documents, complete) = self.ordered(&range, descending, take);
+                let (documents, complete) = self.ordered(&by, take);
                 let (found, ended) = page.cut(documents, window)?;
                 if complete || ended {
                     return Ok(found);
