@@ -1,5 +1,6 @@
-//! The query language: text to tree (`lexer`, `parse`), names and checks (`bind`), evaluation (`eval`, `exec`)
-//! and what the store may use to find candidates (`plan`).
+//! The query language: text to tree (`lexer`, `parse`), names and checks (`bind`), evaluation (`eval`, `exec`),
+//! what the store may use to find candidates (`plan`), and how clients spread a query over partitions
+//! (`distribution`).
 //!
 //! Nothing here does I/O or knows HTTP. Recursion is bounded by the parser, so no query can exhaust the stack.
 //!
@@ -10,7 +11,10 @@
 //! - `NOT` binds weaker than comparisons.
 //! - String positions and lengths count code points.
 //! - A result that JSON cannot carry, such as `1/0`, is `undefined`.
-//! - ORDER BY several paths needs no composite index and keeps documents that lack one of the paths.
+//! - ORDER BY several paths keeps documents that lack one of the paths; that it needs a composite index is for the
+//!   gateway to check.
+//! - A member of an array literal that is `undefined` becomes `null`, and a parameter without a value is `undefined`:
+//!   recorded from the service.
 //! - Aggregates may stand inside larger expressions, and GROUP BY may be combined with ORDER BY.
 
 // Comes off when the store and the gateway use the module.
