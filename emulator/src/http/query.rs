@@ -55,8 +55,8 @@ impl Service {
     pub(super) fn query_documents(&self, path: ContainerPath<'_>, request: &Request) -> Answer {
         let container = self.owner(path)?;
         let body = QueryBody::parse(request)?;
-        let identity = body.identity();
         let query = Query::parse(&body.text)?;
+        let identity = query.continued_by().unwrap_or_else(|| body.identity());
         let functions = ContainerFunctions::new(&container);
         let context = Context { udfs: Some(&functions), ..self.query_context(body.parameters) };
         check_order(&query, &container)?;
