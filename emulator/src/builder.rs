@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::auth::{MasterKey, WELL_KNOWN_KEY};
 use crate::emulator::Emulator;
+use crate::faults::{RequestLog, Rules};
 use crate::http::{Server, Service};
 use crate::limits::MAX_PROCEDURE_CHARGE;
 use crate::script::{Engine, ScriptSyntax};
@@ -18,6 +19,8 @@ use crate::store::{Account, Clock, Isolation, Journal, ScriptSettings, Shared};
 
 /// Most physical partitions of a container.
 const MAX_PARTITIONS: u32 = 1024;
+/// Requests kept for the control endpoint.
+const CONTROL_LOG: usize = 1000;
 
 /// Configures an [`Emulator`].
 ///
@@ -36,6 +39,8 @@ pub struct Builder {
     isolation: Isolation,
     script_syntax: ScriptSyntax,
     script_charge: Duration,
+    control: bool,
+    request_log: usize,
 }
 
 /// Why an emulator did not start.
@@ -56,6 +61,9 @@ pub enum StartError {
     /// The number of physical partitions is out of range.
     #[error("{0} physical partitions are not possible: choose 1 to {MAX_PARTITIONS}")]
     Partitions(u32),
+    /// The control endpoint must not be reachable from elsewhere.
+    #[error("the control endpoint needs a loopback address, which {0} is not")]
+    ControlAddress(IpAddr),
     /// The data directory cannot be opened.
     #[cfg(feature = "persist")]
     #[error("cannot open the data directory {}: {reason}", path.display())]
@@ -79,6 +87,8 @@ impl Default for Builder {
             isolation: Isolation::default(),
             script_syntax: ScriptSyntax::default(),
             script_charge: MAX_PROCEDURE_CHARGE,
+            control: false,
+            request_log: 0,
         }
     }
 }
@@ -138,6 +148,23 @@ impl Builder {
         self
     }
 
+    /// Answers `/_emulator/…`: counters, the request log, faults, clock and isolation (see the README). There is no
+    /// authorization for it: whoever reaches the port can use it, which is why it is off unless asked for, and why
+    /// it needs a loopback address. Also keeps a log of 1000 requests unless [`Self::request_log`] says otherwise.
+    pub fn control(mut self, control: bool) -> Self {
+        self.control = control;
+        if control && self.request_log == 0 {
+            self.request_log = CONTROL_LOG;
+        }
+        self
+    }
+
+    /// How many of the last requests [`Faults::requests`](crate::Faults::requests) tells; none by default.
+    pub fn request_log(mut self, capacity: usize) -> Self {
+        self.request_log = capacity;
+        self
+    }
+
     /// An emulator for use in this process alone, by [`Emulator::call`]: no socket is opened.
     ///
     /// # Errors
@@ -170,6 +197,9 @@ impl Builder {
         if !(1..=MAX_PARTITIONS).contains(&self.partitions) {
             return Err(StartError::Partitions(self.partitions));
         }
+        if self.control && !self.address.is_loopback() {
+            return Err(StartError::ControlAddress(self.address));
+        }
         let account = self.account()?;
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Arc::new(Service {
@@ -177,6 +207,9 @@ impl Builder {
             key,
             engine: Engine::new(threads),
             stats: Recorder::default(),
+            faults: Rules::default(),
+            requests: RequestLog::new(self.request_log),
+            control: self.control,
             endpoint: OnceLock::new(),
         }))
     }
@@ -184,7 +217,7 @@ impl Builder {
     fn shared(&self, journal: Journal) -> Shared {
         Shared {
             clock: Clock::default(),
-            isolation: self.isolation,
+            isolation: self.isolation.into(),
             scripts: ScriptSettings::new(self.script_syntax, self.script_charge),
             journal,
             partitions: self.partitions,

@@ -35,6 +35,7 @@ pub(crate) const REQUEST_CHARGE: &str = "x-ms-request-charge";
 pub(crate) const REQUEST_DURATION_MS: &str = "x-ms-request-duration-ms";
 pub(crate) const RESOURCE_QUOTA: &str = "x-ms-resource-quota";
 pub(crate) const RESOURCE_USAGE: &str = "x-ms-resource-usage";
+pub(crate) const RETRY_AFTER_MS: &str = "x-ms-retry-after-ms";
 pub(crate) const SCHEMA_VERSION: &str = "x-ms-schemaversion";
 pub(crate) const SCRIPT_ENABLE_LOGGING: &str = "x-ms-documentdb-script-enable-logging";
 pub(crate) const SCRIPT_LOG_RESULTS: &str = "x-ms-documentdb-script-log-results";

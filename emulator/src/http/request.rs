@@ -14,11 +14,13 @@ use super::headers;
 const DEFAULT_PAGE_ROWS: usize = 1000;
 
 /// A request with its body read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// A fault: operations of a stored procedure are refused after this many.
+    pub(crate) refuse_after: Option<u64>,
 }
 
 impl Request {

@@ -137,7 +137,7 @@ impl Service {
             role: Role::Procedure,
             arguments: request.body.clone(),
             enable_logging: request.flag(headers::SCRIPT_ENABLE_LOGGING),
-            refuse_after: None,
+            refuse_after: request.refuse_after,
             ..self.call(&procedure)
         };
         let outcome = self.run(&procedure, call, txn).await;

@@ -160,10 +160,11 @@ fn check(trigger: &Script, kind: &str, operation: &str) -> Result<(), ServiceErr
              '{wanted}'.\"]}}"
         )))
     };
-    if options.kind != kind {
+    if !options.kind.eq_ignore_ascii_case(kind) {
         return refuse("trigger", &options.kind, kind);
     }
-    if options.operation != "All" && options.operation != operation {
+    let allowed = ["All", operation].iter().any(|name| options.operation.eq_ignore_ascii_case(name));
+    if !allowed {
         return refuse("operation", &options.operation, operation);
     }
     Ok(())

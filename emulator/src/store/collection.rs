@@ -40,12 +40,9 @@ impl Transaction {
             None | Some("") => None,
             Some(token) => Continuation::decode(token, text)?.position,
         };
+        let partition = self.view();
         let found = find(&Search {
-            source: Source::Snapshot {
-                container: &self.container,
-                key: &self.key,
-                partition: &self.snapshot,
-            },
+            source: Source::Snapshot { container: &self.container, key: &self.key, partition: &partition },
             now: self.now,
             page_rows: options.page_size.unwrap_or(DEFAULT_PAGE_ROWS).max(1),
             start,

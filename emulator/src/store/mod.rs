@@ -22,6 +22,8 @@ mod sync;
 mod transaction;
 mod ttl;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 pub(crate) use account::{Account, Database};
 pub(crate) use clock::Clock;
 pub(crate) use container::{Container, LogPosition};
@@ -52,11 +54,35 @@ pub enum Isolation {
     Weak,
 }
 
+/// The isolation in force; tests change it while the emulator runs. Transactions keep what they began with.
+#[derive(Debug, Default)]
+pub(crate) struct IsolationSwitch {
+    weak: AtomicBool,
+}
+
+impl IsolationSwitch {
+    pub(crate) fn get(&self) -> Isolation {
+        if self.weak.load(Ordering::Relaxed) { Isolation::Weak } else { Isolation::Serial }
+    }
+
+    pub(crate) fn set(&self, isolation: Isolation) {
+        self.weak.store(isolation == Isolation::Weak, Ordering::Relaxed);
+    }
+}
+
+impl From<Isolation> for IsolationSwitch {
+    fn from(isolation: Isolation) -> Self {
+        let switch = Self::default();
+        switch.set(isolation);
+        switch
+    }
+}
+
 /// What all containers of the account share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
-    pub(crate) isolation: Isolation,
+    pub(crate) isolation: IsolationSwitch,
     pub(crate) scripts: ScriptSettings,
     pub(crate) journal: Journal,
     /// Physical partitions of a new container.

@@ -42,9 +42,9 @@ pub(crate) struct ScriptRecord {
 /// When a trigger may run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TriggerOptions {
-    /// `Pre` or `Post`.
+    /// `Pre` or `Post`, in any case of letters.
     pub(crate) kind: String,
-    /// `All`, or the one operation it is for.
+    /// `All`, or the one operation it is for, in any case of letters.
     pub(crate) operation: String,
 }
 
@@ -130,8 +130,9 @@ impl TriggerOptions {
     pub(crate) fn parse(body: &Value) -> Result<Self, ServiceError> {
         let one_of = |name: &str, known: &[&str]| {
             let value = body.get(name).as_str().ok_or_else(|| missing(name))?;
-            let found = known.iter().find(|known| known.eq_ignore_ascii_case(value));
-            found.map(|value| (*value).to_owned()).ok_or_else(|| {
+            // Kept as it came: the Python SDK writes `pre`, and expects to read that.
+            let found = known.iter().any(|known| known.eq_ignore_ascii_case(value));
+            found.then(|| value.to_owned()).ok_or_else(|| {
                 ServiceError::bad_request(format!(
                     "Message: {{\"Errors\":[\"The input content is invalid because '{name}' must be one of: {}.\"]}}",
                     known.join(", ")

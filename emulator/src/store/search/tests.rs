@@ -31,7 +31,7 @@ async fn random_container() -> (Arc<Container>, PartitionKey) {
     let shared = Shared {
         scripts: ScriptSettings::new(ScriptSyntax::Any, Duration::MAX),
         clock: Clock::default(),
-        isolation: Isolation::Serial,
+        isolation: Isolation::Serial.into(),
         journal: Journal::default(),
         partitions: 1,
     };
