@@ -25,6 +25,7 @@ mod error;
 mod faults;
 mod http;
 mod limits;
+mod names;
 #[cfg(feature = "persist")]
 mod persist;
 mod query;

@@ -8,6 +8,12 @@ use std::sync::Arc;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::names;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
 /// A JSON value, or the `undefined` that a missing property evaluates to.
 ///
 /// Cloning is cheap: strings, arrays and objects are shared.
@@ -93,7 +99,9 @@ impl Object {
 
 impl FromIterator<(Arc<str>, Value)> for Object {
     fn from_iter<I: IntoIterator<Item = (Arc<str>, Value)>>(members: I) -> Self {
+        let members = members.into_iter();
         let mut builder = ObjectBuilder::default();
+        builder.object.0.reserve(members.size_hint().0);
         for (name, value) in members {
             builder.insert(name, value);
         }
@@ -371,14 +379,40 @@ impl<'de> Visitor<'de> for ValueVisitor {
         while let Some(item) = seq.next_element()? {
             items.push(item);
         }
+        items.shrink_to_fit();
         Ok(items.into())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut builder = ObjectBuilder::default();
-        while let Some((name, value)) = map.next_entry::<String, Value>()? {
-            builder.insert(name.into(), value);
+        while let Some((Name(name), value)) = map.next_entry()? {
+            builder.insert(name, value);
         }
+        // Most documents are kept for long, and objects rarely grow.
+        builder.object.0.shrink_to_fit();
         Ok(builder.object.into())
+    }
+}
+
+/// The name of a member.
+struct Name(Arc<str>);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+struct NameVisitor;
+
+impl Visitor<'_> for NameVisitor {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a property name")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Name, E> {
+        Ok(Name(names::shared(text)))
     }
 }

@@ -342,11 +342,13 @@ describe("pages", () => {
   });
 
   test("tell what they cost", async () => {
-    const { requestCharge, queryMetrics, indexMetrics } = await items.items
+    const { requestCharge, headers, indexMetrics } = await items.items
       .query("SELECT * FROM c WHERE c.n = 3", { partitionKey: "p3", populateQueryMetrics: true, populateIndexMetrics: true })
       .fetchNext();
     assert.ok(requestCharge > 0);
-    assert.ok(queryMetrics !== undefined || indexMetrics !== undefined || true);
+    assert.equal(headers["x-ms-documentdb-query-metrics"][0].outputDocumentCount, 1);
+    const { UtilizedIndexes: { SingleIndexes: used } } = JSON.parse(indexMetrics);
+    assert.deepEqual(used, [{ IndexSpec: "/n/?" }]);
   });
 });
 

@@ -13,6 +13,7 @@ mod offers;
 mod patch;
 mod pkranges;
 mod query;
+mod query_metrics;
 mod query_plan;
 mod reply;
 mod request;

@@ -14,6 +14,7 @@ use crate::value::Value;
 
 use super::feed::QueryBody;
 use super::headers;
+use super::query_metrics::{self, with_index_metrics};
 use super::query_plan;
 use super::reply::{Failure, Reply};
 use super::request::Request;
@@ -54,8 +55,8 @@ impl Service {
     pub(super) fn query_documents(&self, path: ContainerPath<'_>, request: &Request) -> Answer {
         let container = self.owner(path)?;
         let body = QueryBody::parse(request)?;
-        let identity = body.identity();
         let query = Query::parse(&body.text)?;
+        let identity = query.continued_by().unwrap_or_else(|| body.identity());
         let functions = ContainerFunctions::new(&container);
         let context = Context { udfs: Some(&functions), ..self.query_context(body.parameters) };
         check_order(&query, &container)?;
@@ -65,9 +66,9 @@ impl Service {
             Some(target) => target,
             None => routed(&query, &container, &context, request)?,
         };
-        self.page(&PageRequest { container: &container, target, request, identity: &identity }, |search| {
-            search.query(&query, &context)
-        })
+        let page = PageRequest { container: &container, target, request, identity: &identity };
+        let reply = self.page(&page, |search| search.query(&query, &context))?;
+        Ok(with_index_metrics(reply, request, &query, &context, &container))
     }
 
     fn page(
@@ -98,6 +99,7 @@ impl Service {
             }
         };
         page.request.check_session(position)?;
+        let started = std::time::Instant::now();
         let found = find(&Search {
             source: Source::Live { container, scope },
             now: self.account.shared().clock.now_s(),
@@ -113,7 +115,8 @@ impl Service {
             .header(headers::OWNER_FULL_NAME, container.alt_link())
             .header(headers::OWNER_ID, &container.rid.text());
         if page.request.flag(headers::POPULATE_QUERY_METRICS) {
-            reply = reply.header(headers::QUERY_METRICS, &metrics(&found));
+            reply = reply
+                .header(headers::QUERY_METRICS, &query_metrics::query_metrics(&found, started.elapsed()));
         }
         let next = match (found.next, walk) {
             (Some(position), walk) => {
@@ -279,16 +282,5 @@ fn feed_body(container: &Container, found: &Found) -> String {
         container.rid.text(),
         found.array(),
         found.rows.len()
-    )
-}
-
-fn metrics(found: &Found) -> String {
-    format!(
-        "totalExecutionTimeInMs=0.00;queryCompileTimeInMs=0.00;retrievedDocumentCount={};retrievedDocumentSize={};\
-         outputDocumentCount={};outputDocumentSize={};writeOutputTimeInMs=0.00;indexUtilizationRatio=1.00",
-        found.work.documents,
-        found.work.bytes_returned,
-        found.rows.len(),
-        found.work.bytes_returned
     )
 }

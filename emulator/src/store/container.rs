@@ -184,7 +184,7 @@ impl Container {
         state.expiry.clear();
         for (key, partition) in partitions {
             for document in partition.documents_after(None) {
-                state.index_document(&key, document, &meta.definition);
+                state.index_change(&key, None, Some(document), &meta.definition);
             }
             state.partitions.insert(key, partition);
         }
@@ -315,14 +315,13 @@ impl Container {
                 Change::Delete => None,
             };
             let new_ordinal = put.as_ref().map(|document| document.ordinal);
-            if let Some(old) = state.take(&set.key, &id, &meta.definition)
+            if let Some(document) = &put {
+                note(document.ordinal, Some(document));
+            }
+            if let Some(old) = state.exchange(&set.key, &id, put, &meta.definition)
                 && Some(old.ordinal) != new_ordinal
             {
                 note(old.ordinal, None);
-            }
-            if let Some(document) = put {
-                note(document.ordinal, Some(&document));
-                state.put(&set.key, document, &meta.definition);
             }
         }
         for ordinal in state.purge(now, &meta.definition) {
@@ -365,35 +364,58 @@ impl State {
     }
 
     pub(super) fn put(&mut self, key: &PartitionKey, document: Arc<Document>, definition: &Definition) {
-        self.index_document(key, &document, definition);
-        let old = Arc::make_mut(self.partitions.entry(key.clone()).or_default()).insert(document);
-        debug_assert!(old.is_none(), "the old version is taken out first, with its index entries");
-        self.documents += 1;
+        let id = Arc::clone(&document.id);
+        self.exchange(key, &id, Some(document), definition);
     }
 
-    fn index_document(&mut self, key: &PartitionKey, document: &Document, definition: &Definition) {
+    /// Puts the new version of a document in place of the old one, or takes it out; gives the old one.
+    fn exchange(
+        &mut self,
+        key: &PartitionKey,
+        id: &str,
+        new: Option<Arc<Document>>,
+        definition: &Definition,
+    ) -> Option<Arc<Document>> {
+        // One copy of the key for all documents of a partition.
+        let key = self.partitions.get_key_value(key).map_or(key, |(known, _)| known).clone();
+        let old = match &new {
+            Some(document) => {
+                let partition = self.partitions.entry(key.clone()).or_default();
+                Arc::make_mut(partition).insert(Arc::clone(document))
+            }
+            None => {
+                let partition = self.partitions.get_mut(&key)?;
+                // Asked first: `make_mut` would copy a partition that a snapshot shares.
+                partition.get(id)?;
+                let old = Arc::make_mut(partition).remove(id);
+                if partition.is_empty() {
+                    self.partitions.remove(&key);
+                }
+                old
+            }
+        };
+        self.documents = self.documents + usize::from(new.is_some()) - usize::from(old.is_some());
+        self.index_change(&key, old.as_deref(), new.as_deref(), definition);
+        old
+    }
+
+    fn index_change(
+        &mut self,
+        key: &PartitionKey,
+        old: Option<&Document>,
+        new: Option<&Document>,
+        definition: &Definition,
+    ) {
+        let Some(document) = new.or(old) else { return };
         let name = (key.clone(), Arc::clone(&document.id));
-        self.index.insert(&name, &document.value, &definition.indexing);
-        if let Some(at) = expiry(document, definition.default_ttl) {
+        let (before, after) = (old.map(|document| &document.value), new.map(|document| &document.value));
+        self.index.update(&name, before, after, &definition.indexing);
+        if let Some(at) = old.and_then(|document| expiry(document, definition.default_ttl)) {
+            self.expiry.remove(&(at, name.clone()));
+        }
+        if let Some(at) = new.and_then(|document| expiry(document, definition.default_ttl)) {
             self.expiry.insert((at, name));
         }
-    }
-
-    fn take(&mut self, key: &PartitionKey, id: &str, definition: &Definition) -> Option<Arc<Document>> {
-        let partition = self.partitions.get_mut(key)?;
-        // Asked first: `make_mut` would copy a partition that a snapshot shares.
-        partition.get(id)?;
-        let old = Arc::make_mut(partition).remove(id)?;
-        self.documents -= 1;
-        if partition.is_empty() {
-            self.partitions.remove(key);
-        }
-        let name = (key.clone(), Arc::clone(&old.id));
-        self.index.remove(&name, &old.value, &definition.indexing);
-        if let Some(at) = expiry(&old, definition.default_ttl) {
-            self.expiry.remove(&(at, name));
-        }
-        Some(old)
     }
 
     /// Removes some expired documents; returns their counters.
@@ -405,7 +427,10 @@ impl State {
             .take(PURGE_BATCH)
             .map(|(_, name)| name.clone())
             .collect();
-        expired.iter().filter_map(|(key, id)| Some(self.take(key, id, definition)?.ordinal)).collect()
+        expired
+            .iter()
+            .filter_map(|(key, id)| Some(self.exchange(key, id, None, definition)?.ordinal))
+            .collect()
     }
 
     fn advance(&mut self, key: &PartitionKey) -> LogPosition {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::ServiceError;
 use crate::limits::{MAX_DOCUMENT_BYTES, MAX_DOCUMENT_ID_BYTES};
+use crate::names;
 use crate::rid::{ContainerRid, Leaf};
 use crate::value::{Object, Value};
 
@@ -58,7 +59,7 @@ impl Document {
         ];
         let value: Object = own
             .map(|(name, value)| (Arc::clone(name), value.clone()))
-            .chain(system.into_iter().map(|(name, value)| (name.into(), value)))
+            .chain(system.into_iter().map(|(name, value)| (names::shared(name), value)))
             .collect();
         let mut document = Self { id, ordinal, etag, ts: None, ttl, value: value.into(), size: 0 };
         document.size = document.value.to_json().len();
@@ -77,7 +78,7 @@ impl Document {
         if let Value::Object(members) = &mut self.value {
             // Exact: seconds stay far below 2^53.
             #[allow(clippy::cast_precision_loss)]
-            Arc::make_mut(members).insert("_ts", Value::Number(seconds as f64));
+            Arc::make_mut(members).insert(names::shared("_ts"), Value::Number(seconds as f64));
         }
         self.size += ",\"_ts\":1700000000".len();
         self.ts = Some(seconds);

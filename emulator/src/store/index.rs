@@ -2,11 +2,12 @@
 //!
 //! Only paths made of property names are kept; values inside arrays are found by looking at the documents.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::value::Value;
+use crate::value::{Object, Value};
 
 use super::indexing::IndexingPolicy;
 use super::partition_key::PartitionKey;
@@ -15,7 +16,7 @@ use super::scope::Scope;
 /// Names a document across the container, in the order of plain scans.
 pub(crate) type DocumentKey = (PartitionKey, Arc<str>);
 
-/// Joins the names of a path; cannot occur in the JSON names people use, and a clash only widens a result.
+/// Ends each name of a joined path. Names that contain it are not indexed, so that two paths never clash.
 const SEPARATOR: char = '\u{0}';
 
 /// A scalar in the order of the query language.
@@ -53,35 +54,72 @@ pub(crate) struct ValueRange {
 /// The index of a container.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    paths: HashMap<String, BTreeMap<Scalar, Posting>>,
+    paths: HashMap<String, Values>,
+}
+
+/// The scalars at one path.
+#[derive(Debug, Default)]
+struct Values {
+    postings: BTreeMap<Scalar, Posting>,
+    /// How many documents have one.
+    documents: usize,
 }
 
 impl Index {
-    /// Adds what `policy` includes of a document.
-    pub(crate) fn insert(&mut self, key: &DocumentKey, document: &Value, policy: &IndexingPolicy) {
-        walk(document, policy, &mut Vec::new(), &mut |path, value| {
-            let values = self.paths.entry(path).or_default();
-            match values.get_mut(&Scalar(value.clone())) {
-                None => {
-                    values.insert(Scalar(value.clone()), Posting::One(key.clone()));
+    /// Changes what `policy` includes of a document from its `old` version to its `new` one. Most replaces change
+    /// few of the properties.
+    pub(crate) fn update(
+        &mut self,
+        key: &DocumentKey,
+        old: Option<&Value>,
+        new: Option<&Value>,
+        policy: &IndexingPolicy,
+    ) {
+        let mut walk = Walk { policy, path: Vec::new(), joined: String::new() };
+        walk.changes(
+            old.and_then(Value::as_object),
+            new.and_then(Value::as_object),
+            &mut |path, old, new| {
+                if let Some(old) = old {
+                    self.remove(path, old, key);
                 }
-                Some(posting) => posting.insert(key),
-            }
-        });
+                if let Some(new) = new {
+                    self.insert(path, new, key);
+                }
+            },
+        );
     }
 
-    /// Takes out what [`Self::insert`] put in for the same document.
-    pub(crate) fn remove(&mut self, key: &DocumentKey, document: &Value, policy: &IndexingPolicy) {
-        walk(document, policy, &mut Vec::new(), &mut |path, value| {
-            let Some(values) = self.paths.get_mut(&path) else { return };
-            let scalar = Scalar(value.clone());
-            if values.get_mut(&scalar).is_some_and(|posting| posting.remove(key)) {
-                values.remove(&scalar);
+    fn insert(&mut self, path: &str, value: &Value, key: &DocumentKey) {
+        if !self.paths.contains_key(path) {
+            self.paths.insert(path.to_owned(), Values::default());
+        }
+        let Some(values) = self.paths.get_mut(path) else { return };
+        values.documents += 1;
+        match values.postings.entry(Scalar(value.clone())) {
+            Entry::Vacant(place) => {
+                place.insert(Posting::One(key.clone()));
             }
-            if values.is_empty() {
-                self.paths.remove(&path);
-            }
-        });
+            Entry::Occupied(mut posting) => posting.get_mut().insert(key),
+        }
+    }
+
+    fn remove(&mut self, path: &str, value: &Value, key: &DocumentKey) {
+        let Some(values) = self.paths.get_mut(path) else { return };
+        values.documents = values.documents.saturating_sub(1);
+        if let Entry::Occupied(mut posting) = values.postings.entry(Scalar(value.clone()))
+            && posting.get_mut().remove(key)
+        {
+            posting.remove();
+        }
+        if values.postings.is_empty() {
+            self.paths.remove(path);
+        }
+    }
+
+    /// How many documents have a scalar at `path`.
+    pub(crate) fn documents_with(&self, path: &[String]) -> usize {
+        self.paths.get(&join(path)).map_or(0, |values| values.documents)
     }
 
     /// The cost of reading `range`: its entries in scope, and the values it has to step over; `limit` at most.
@@ -110,7 +148,10 @@ impl Index {
             None => Vec::new(),
         };
         spans.into_iter().flat_map(move |span| {
-            values.into_iter().flat_map(move |values| values.range(span.clone())).map(|(_, posting)| posting)
+            values
+                .into_iter()
+                .flat_map(move |values| values.postings.range(span.clone()))
+                .map(|(_, posting)| posting)
         })
     }
 }
@@ -175,31 +216,86 @@ impl Posting {
     }
 }
 
-/// Calls `entry` for every indexed scalar of a document.
-fn walk<'a>(
-    value: &'a Value,
-    policy: &IndexingPolicy,
-    path: &mut Vec<&'a str>,
-    entry: &mut impl FnMut(String, &Value),
-) {
-    let Value::Object(members) = value else { return };
-    for (name, member) in members.iter() {
-        path.push(name);
-        match member {
-            Value::Object(_) if !policy.prunes(path) => walk(member, policy, path, entry),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) if policy.includes(path) => {
-                entry(join(path), member);
+/// Whether values at `path` can be in an index.
+pub(crate) fn is_indexable<S: AsRef<str>>(path: &[S]) -> bool {
+    path.iter().all(|name| !name.as_ref().contains(SEPARATOR))
+}
+
+/// Up to this many members the versions of an object are compared; looking up each of more would take too long.
+const COMPARED_MEMBERS: usize = 64;
+
+/// A walk over the indexed scalars of one or two versions of a document.
+struct Walk<'a> {
+    policy: &'a IndexingPolicy,
+    path: Vec<&'a str>,
+    joined: String,
+}
+
+impl<'a> Walk<'a> {
+    /// Calls `entry` for every path whose scalars are not the same, with the joined path, the old and the new one.
+    fn changes(
+        &mut self,
+        old: Option<&'a Object>,
+        new: Option<&'a Object>,
+        entry: &mut impl FnMut(&str, Option<&Value>, Option<&Value>),
+    ) {
+        let (Some(before), Some(after)) = (old, new) else {
+            for (name, value) in old.into_iter().flat_map(Object::iter) {
+                self.member(name, Some(value), None, entry);
             }
-            _ => {}
+            for (name, value) in new.into_iter().flat_map(Object::iter) {
+                self.member(name, None, Some(value), entry);
+            }
+            return;
+        };
+        if before.len().max(after.len()) > COMPARED_MEMBERS {
+            self.changes(Some(before), None, entry);
+            self.changes(None, Some(after), entry);
+            return;
         }
-        path.pop();
+        for (name, value) in before.iter() {
+            self.member(name, Some(value), after.get(name), entry);
+        }
+        for (name, value) in after.iter().filter(|(name, _)| before.get(name).is_none()) {
+            self.member(name, None, Some(value), entry);
+        }
+    }
+
+    fn member(
+        &mut self,
+        name: &'a str,
+        old: Option<&'a Value>,
+        new: Option<&'a Value>,
+        entry: &mut impl FnMut(&str, Option<&Value>, Option<&Value>),
+    ) {
+        let (old_scalar, new_scalar) = (old.filter(is_scalar), new.filter(is_scalar));
+        let (old, new) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
+        if name.contains(SEPARATOR) || (old_scalar == new_scalar && old.is_none() && new.is_none()) {
+            return;
+        }
+        let length = self.joined.len();
+        self.path.push(name);
+        self.joined.push_str(name);
+        self.joined.push(SEPARATOR);
+        if old_scalar != new_scalar && self.policy.includes(&self.path) {
+            entry(&self.joined, old_scalar, new_scalar);
+        }
+        if (old.is_some() || new.is_some()) && !self.policy.prunes(&self.path) {
+            self.changes(old, new, entry);
+        }
+        self.path.pop();
+        self.joined.truncate(length);
     }
 }
 
-fn join<S: AsRef<str>>(path: &[S]) -> String {
+fn is_scalar(value: &&Value) -> bool {
+    matches!(value, Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_))
+}
+
+fn join(path: &[String]) -> String {
     let mut joined = String::new();
     for name in path {
-        joined.push_str(name.as_ref());
+        joined.push_str(name);
         joined.push(SEPARATOR);
     }
     joined

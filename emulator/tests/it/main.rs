@@ -5,6 +5,7 @@ mod auth;
 mod batch;
 mod containers;
 mod databases;
+mod documentation;
 mod documents;
 mod faults;
 mod functions;

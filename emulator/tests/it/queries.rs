@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::{CROSS, Client, DOCS, PK, container, start, start_with};
@@ -38,7 +40,20 @@ async fn errors() {
     let (_emulator, client) = container().await;
     assert!(client.query("SELEC * FROM c", &[A]).await.expect(400).text.contains("SC1001"));
     client.query_with(json!({"nothing": 1}), &[A]).await.expect(400);
-    client.query_with(json!({"query": "SELECT * FROM c WHERE c.n = @x"}), &[A]).await.expect(400);
+    // Recorded from the service: what has no value is `undefined`.
+    let missing = json!({"query": "SELECT * FROM c WHERE c.n = @x"});
+    assert!(client.query_with(missing, &[A]).await.expect(200).documents().is_empty());
+    let parameter = |name: &str| json!({"name": name, "value": 1});
+    for (names, message) in
+        [(vec!["x"], "followed by a valid identifier"), (vec!["@x", "@x"], "duplicate parameter")]
+    {
+        let parameters: Vec<Value> = names.into_iter().map(parameter).collect();
+        let body = json!({"query": "SELECT * FROM c WHERE c.n = @x", "parameters": parameters});
+        let refused = client.query_with(body, &[A]).await.expect(400);
+        assert!(refused.text.contains(message), "{}", refused.text);
+    }
+    let refused = client.query("SELECT * FROM c", &[A, ("x-ms-max-item-count", "abc")]).await.expect(400);
+    assert!(refused.text.contains("The input PageSize abc is invalid."), "{}", refused.text);
     client.query(&format!("SELECT * FROM c WHERE c.x = '{}'", "x".repeat(600_000)), &[A]).await.expect(400);
     client.query("SELECT * FROM c", &[A, ("x-ms-continuation", "nonsense")]).await.expect(400);
 }
@@ -316,4 +331,40 @@ async fn selective_queries_stay_cheap_as_the_container_grows() {
     assert!((before - after).abs() < 0.01, "{before} {after}");
     let empty = client.query("SELECT * FROM c WHERE c.n = 123456", &[range]).await.expect(200).charge();
     assert!((2.3..2.6).contains(&empty), "{empty}");
+}
+
+#[tokio::test]
+async fn metrics_come_in_the_forms_clients_read() {
+    let (_emulator, client) = start().await;
+    client.setup_with(json!({"indexingPolicy": {
+        "includedPaths": [{"path": "/*"}], "excludedPaths": [{"path": "/no/*"}],
+        "compositeIndexes": [[{"path": "/a", "order": "ascending"}, {"path": "/b", "order": "descending"}]],
+    }}))
+    .await;
+    client.create(json!({"id": "1", "pk": "a", "n": 1, "no": {"x": 1}})).await.expect(201);
+    let sql = "SELECT * FROM c WHERE c.n = 1 AND c.no.x = 1 ORDER BY c.a, c.b DESC";
+    let reply = client.query(sql, &[A, ("x-ms-documentdb-populatequerymetrics", "True")]).await.expect(200);
+    for pair in reply.header("x-ms-documentdb-query-metrics").unwrap().split(';') {
+        let (name, value) = pair.split_once('=').unwrap();
+        assert!(!name.is_empty() && value.parse::<f64>().is_ok(), "{pair}");
+    }
+    assert!(reply.header("x-ms-cosmos-index-utilization").is_none());
+
+    let reply = client.query(sql, &[A, ("x-ms-cosmos-populateindexmetrics-V2", "True")]).await.expect(200);
+    let text = percent_encoding::percent_decode_str(reply.header("x-ms-cosmos-index-utilization").unwrap());
+    let metrics: Value = serde_json::from_str(&text.decode_utf8().unwrap()).unwrap();
+    let expected = json!({
+        "UtilizedIndexes": {
+            "SingleIndexes": [{"IndexSpec": "/n/?"}], "CompositeIndexes": [{"IndexSpecs": ["/a ASC", "/b DESC"]}],
+        },
+        "PotentialIndexes": {"SingleIndexes": [{"IndexSpec": "/no/x/?"}], "CompositeIndexes": []},
+    });
+    assert_eq!(metrics, expected);
+
+    let reply = client.query(sql, &[A, ("x-ms-cosmos-populateindexmetrics", "True")]).await.expect(200);
+    let bytes = STANDARD.decode(reply.header("x-ms-cosmos-index-utilization").unwrap()).unwrap();
+    let metrics: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(metrics["UtilizedSingleIndexes"][0]["IndexSpec"], "/n/?");
+    assert_eq!(metrics["PotentialSingleIndexes"][0]["IndexSpec"], "/no/x/?");
+    assert_eq!(metrics["UtilizedCompositeIndexes"][0]["IndexSpecs"], json!(["/a ASC", "/b DESC"]));
 }

@@ -7,7 +7,7 @@ use crate::query::{Context, Limit, Query, Test};
 use crate::value::Value;
 
 use super::super::container::{State, is_live};
-use super::super::index::ValueRange;
+use super::super::index::{ValueRange, is_indexable};
 use super::super::indexing::IndexingPolicy;
 use super::super::scope::Scope;
 use super::{Candidate, Search, Source};
@@ -26,44 +26,53 @@ impl Search<'_> {
         Some(found)
     }
 
-    /// The index range whose order is the query's, when reading it until there are rows enough gives the same as
-    /// sorting: the filter must keep out documents that are not in the range.
-    pub(super) fn order(&self, query: &Query, context: &Context<'_>) -> Option<(ValueRange, bool)> {
+    /// The index range whose order is the query's, when reading it until there are `enough` rows gives the same
+    /// as sorting: the filter keeps out documents that are not in the range, or there are none.
+    pub(super) fn order(&self, query: &Query, context: &Context<'_>, enough: usize) -> Option<Ordered> {
         let shape = query.shape();
         if shape.aggregate || shape.distinct || shape.group_by {
             return None;
         }
         let (path, descending) = query.order_by_paths()?.into_iter().next()?;
         let definition = &self.container().meta().definition.indexing;
-        if !definition.includes(&path) {
+        if !definition.includes(&path) || !is_indexable(&path) {
             return None;
         }
-        let ranges = value_ranges(query, context, &self.container().meta().definition.indexing);
-        let range = ranges.iter().find(|range| range.path == path)?.clone();
-        // A predicate that leaves few documents beats the order.
+        let ranges = value_ranges(query, context, definition);
+        let filtered = ranges.iter().find(|range| range.path == path).cloned();
         let scope = self.scope();
-        let few = self.with_index(|state| {
-            most_selective(state, &ranges, &scope)
-                .is_some_and(|best| best.path != path && state.index.count(best, &scope, FEW) < FEW)
-        })?;
-        (!few).then_some((range, descending))
+        self.with_index(|state| {
+            let best = most_selective(state, &ranges, &scope);
+            if let Some(range) = filtered {
+                // A predicate that leaves few documents beats the order.
+                let few =
+                    best.is_some_and(|best| best.path != path && state.index.count(best, &scope, FEW) < FEW);
+                return (!few).then_some(Ordered { range, descending, all: false });
+            }
+            let all = ValueRange { path, spans: vec![(Bound::Unbounded, Bound::Unbounded)] };
+            let count = match best {
+                Some(best) => state.index.count(best, &scope, state.documents),
+                None => scope_size(state, &scope),
+            };
+            // Reading in order goes over all partitions and meets one wanted document in so many.
+            let read = enough.saturating_mul(state.documents) / count.max(1);
+            (all_have(state, &all) && read < count).then_some(Ordered { range: all, descending, all: true })
+        })?
     }
 
     /// The first `take` documents of a range (more when values are equal), and whether these are all.
-    pub(super) fn ordered(
-        &self,
-        range: &ValueRange,
-        descending: bool,
-        take: usize,
-    ) -> (Vec<Candidate>, bool) {
+    pub(super) fn ordered(&self, order: &Ordered, take: usize) -> (Vec<Candidate>, bool) {
+        let Ordered { range, descending, all } = order;
         let scope = self.scope();
         self.with_index(|state| {
-            if !self.container().meta().definition.indexing.includes(&range.path) {
-                // Replaced since the range was chosen.
+            if !self.container().meta().definition.indexing.includes(&range.path)
+                || (*all && !all_have(state, range))
+            {
+                // Changed since the range was chosen.
                 return None;
             }
             let mut found = Vec::new();
-            for group in state.index.groups(range, &scope, descending) {
+            for group in state.index.groups(range, &scope, *descending) {
                 if found.len() >= take {
                     return Some((found, false));
                 }
@@ -101,15 +110,34 @@ impl Search<'_> {
     }
 }
 
+/// Documents in the order of an index.
+pub(super) struct Ordered {
+    range: ValueRange,
+    descending: bool,
+    /// The range is to hold every document.
+    all: bool,
+}
+
 /// Up to this many documents are sorted rather than read in order.
 const FEW: usize = 64;
 
-/// The range with the fewest documents, unless looking at the whole scope is cheaper.
-fn most_selective<'r>(state: &State, ranges: &'r [ValueRange], scope: &Scope) -> Option<&'r ValueRange> {
-    let mut least = match scope {
+/// Whether every document of the container has a scalar at the path. Others have a place in the order, too, but
+/// none in the index.
+fn all_have(state: &State, range: &ValueRange) -> bool {
+    state.index.documents_with(&range.path) == state.documents
+}
+
+/// The documents in scope, or of all partitions where they are not counted.
+fn scope_size(state: &State, scope: &Scope) -> usize {
+    match scope {
         Scope::Partition(key) => state.partitions.get(key).map_or(0, |partition| partition.len()),
         Scope::Range { .. } => state.documents,
-    };
+    }
+}
+
+/// The range with the fewest documents, unless looking at the whole scope is cheaper.
+fn most_selective<'r>(state: &State, ranges: &'r [ValueRange], scope: &Scope) -> Option<&'r ValueRange> {
+    let mut least = scope_size(state, scope);
     let mut best = None;
     for range in ranges {
         let count = state.index.count(range, scope, least);
@@ -125,7 +153,7 @@ fn value_ranges(query: &Query, context: &Context<'_>, policy: &IndexingPolicy) -
     query
         .sargable(context)
         .into_iter()
-        .filter(|predicate| policy.includes(&predicate.path))
+        .filter(|predicate| policy.includes(&predicate.path) && is_indexable(&predicate.path))
         .filter_map(|predicate| {
             let spans = match predicate.test {
                 Test::Eq(value) => vec![point(&value)?],
