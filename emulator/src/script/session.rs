@@ -8,7 +8,7 @@ use rquickjs::context::intrinsic;
 use rquickjs::{Context, Ctx, Function, Object, Runtime, Type, Value};
 use serde_json::json;
 
-use super::bytecode::{Bytecode, Cache};
+use super::bytecode::{Bytecode, Cache, Keep};
 use super::host::{Host, SharedCollection};
 use super::{Call, failure};
 use crate::error::ServiceError;
@@ -74,14 +74,17 @@ impl Session {
         runtime.set_interrupt_handler(Some(Box::new(move || watched.stopped())));
         let context = Context::custom::<Intrinsics>(&runtime)?;
         context.with(|ctx| {
+            let compile = |file: &str, source: &str| {
+                cache.compile(&ctx, file, &Arc::default(), Keep::Places, || source.to_owned())
+            };
             let install = |file: &str, source: &str| {
-                let script = cache.compile(&ctx, file, &Arc::default(), || source.to_owned())?;
-                script.eval(&ctx)?.try_into_function().map_err(|_| rquickjs::Error::Unknown)
+                let function = compile(file, source)?.eval(&ctx)?;
+                function.try_into_function().map_err(|_| rquickjs::Error::Unknown)
             };
             let language: Object<'_> = install(LANGUAGE_FILE, LANGUAGE)?.call(())?;
             let entry: Object<'_> = install(PRELUDE_FILE, PRELUDE)?.call((host.function(&ctx)?, language))?;
-            let api: Object<'_> = entry.get("api")?;
-            install(QUERY_API_FILE, QUERY_API)?.call::<_, ()>((api,))?;
+            // Compiled here, where memory is not limited yet, and loaded when a script needs it.
+            host.offer_query_api(compile(QUERY_API_FILE, QUERY_API)?);
             ctx.globals().set(ENTRY, entry)
         })?;
         Ok(Self { context, runtime, host, memory_limit: MEMORY_LIMIT })
@@ -132,7 +135,7 @@ fn compile(ctx: &Ctx<'_>, cache: &Cache, call: &Call) -> Result<Bytecode, Servic
         || format!("(function __docDbMain() {{ var fn = {body}\n; return fn.apply(null, arguments); }})");
     // A file name with a NUL would be refused by the engine.
     let file = format!("{}.js", call.script_id).replace('\0', "");
-    cache.compile(ctx, &file, body, source).map_err(|error| {
+    cache.compile(ctx, &file, body, Keep::Source, source).map_err(|error| {
         let source = source();
         if !error.is_exception() {
             return failure::compile(&format!("SyntaxError: {error}"), None, &source);
