@@ -7,8 +7,8 @@
  *           "abandoned"  the lock is released
  *           "lostLock"   somebody else has it, or nobody
  * Reads:    head; m:<stamp> of the locked messages when delayed
- * Writes:   head; m:<stamp> of the locked messages when delayed
- * Uses:     store, head
+ * Writes:   head; m:<stamp> of the locked messages when delayed; t:<id> staged under the lock (deleted)
+ * Uses:     store, head, text
  *
  * @param {{lockId: string, delayMs?: number, ignoreAttempt: boolean}} argument
  */
@@ -41,6 +41,7 @@ async function abandonTurn(argument) {
     head.backlog.readyAt = head.backlog.readyAt === undefined ? at : Math.min(head.backlog.readyAt, at);
   }
   delete head.lock;
+  await dropStaged(head);
   setTurnReadyAt(head);
   await save(head);
   return { status: "abandoned", now: now, readyAt: head.turnReadyAt };

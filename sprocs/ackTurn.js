@@ -60,6 +60,7 @@ async function commitTurn(head, record, argument, now) {
   await createOutbox(head.instanceId, argument.lockId, argument.outbox, now);
   await removeMessages(head, lock.inline, lock.backlog);
   delete head.lock;
+  delete head.staged;
   await enqueue(head, argument.messages, argument.after, now);
   head.turns.push({ lock: argument.lockId, nonce: argument.nonce });
   if (head.turns.length > RememberedTurns) {

@@ -26,6 +26,7 @@ async function ackWork(argument) {
       : { status: "lostLock" };
   }
   await remove(/** @type {any} */ (work));
+  await dropText(work.item);
   await createOutbox(argument.instanceId, argument.lockId, argument.outbox, now);
   if (argument.messages.length === 0) {
     return { status: "acked", now: now };

@@ -7,20 +7,20 @@
  * Result:   { status: "locked", now, until, instance, messages, attempts, history, kv } |
  *           { status: "notReady" | "incompatible" | "dropped" | "noContext" }
  *           "locked"        the lock is held until `until`; a repeated call gets the same answer
- *           "notReady"      nothing visible, or somebody else holds the lock
+ *           "notReady"      nothing visible, somebody else holds the lock, or the instance is being deleted
  *           "incompatible"  the filter excludes it
  *           "dropped"       only queue messages for an instance that never started: deleted
  *           "noContext"     messages for an instance that has not started: left until its start comes
  * Reads:    head; m:<stamp> and h:<execution>:<first> by query; kv
- * Writes:   head (when "locked", "dropped", "noContext"); m:<stamp> (when "dropped")
- * Uses:     store, head, turn
+ * Writes:   head (when "locked", "dropped", "noContext"); m:<stamp> (when "dropped"); t:<id> staged under a lost lock (deleted)
+ * Uses:     store, head, text, turn
  *
  * @param {{lockId: string, lockMs: number, filter: {min: number, max: number} | null, historyChars: number}} argument
  */
 async function lockTurn(argument) {
   const now = Date.now();
   const head = await readHead();
-  if (!head) {
+  if (!head || head.deletion) {
     return { status: "notReady" };
   }
   if (head.lock && head.lock.until > now) {
@@ -41,6 +41,7 @@ async function lockTurn(argument) {
   if (!hasContext(head)) {
     return releaseWithoutContext(head, batch);
   }
+  await dropStaged(head);
   const until = now + argument.lockMs;
   takeLock(head, batch, argument.lockId, until);
   const lock = /** @type {TurnLock} */ (head.lock);

@@ -6,8 +6,8 @@
  *           "locked"    held until `until`; a repeated call gets the same answer
  *           "notReady"  gone, hidden, or locked by somebody else
  * Reads:    w:<execution>:<activity>
- * Writes:   w:<execution>:<activity>
- * Uses:     store, work
+ * Writes:   w:<execution>:<activity>; t:<id> staged under a lost lock (deleted)
+ * Uses:     store, text, work
  *
  * @param {{workId: string, lockId: string, lockMs: number}} argument
  */
@@ -22,6 +22,7 @@ async function lockWork(argument) {
     if (work.workReadyAt > now) {
       return { status: "notReady" };
     }
+    await dropStaged(work);
     work.attempts += 1;
     work.lock = { id: argument.lockId, until: now + argument.lockMs };
     work.firstReadyAt = work.firstReadyAt === undefined ? work.workReadyAt : work.firstReadyAt;

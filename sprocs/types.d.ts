@@ -10,14 +10,15 @@ interface Stored {
 /** What happens to a message: "start" begins an execution, "queue" waits in a mailbox, "other" is the rest. */
 type MessageKind = "start" | "queue" | "other";
 
+/** A text where it is, or the document it is in, which nobody ever changes. */
+type Payload = string | { ref: string };
+
 interface NewMessage {
   /** The work item as JSON text; never parsed here. */
-  item: string;
+  item: Payload;
   kind: MessageKind;
   /** Visible so many milliseconds after the server's now. */
   delayMs?: number;
-  /** Visible at this absolute time, where duroxide defines one (a timer). */
-  visibleAt?: number;
 }
 
 interface InlineMessage {
@@ -26,14 +27,14 @@ interface InlineMessage {
   /** How often a fetch has handed it out. */
   attempts: number;
   kind: MessageKind;
-  item: string;
+  item: Payload;
 }
 
 interface Message extends Stored {
   stamp: number;
   visibleAt: number;
   kind: MessageKind;
-  item: string;
+  item: Payload;
 }
 
 interface TurnLock {
@@ -55,7 +56,7 @@ interface Execution {
   bytes: number;
   pages: number;
   status?: string;
-  output?: Text;
+  output?: Payload;
   startedAt?: number;
   completedAt?: number;
   pinned?: number;
@@ -72,6 +73,10 @@ interface Head extends Stored, Execution {
   backlog: { count: number; readyAt?: number; attempts: { [stamp: string]: number } };
   startQueued?: boolean;
   lock?: TurnLock;
+  /** Texts sent ahead under the lock, until the commit that refers to them. */
+  staged?: string[];
+  /** Set while the instance is being deleted; with `before`, documents up to that stamp are its remains. */
+  deletion?: { id: string; before?: number };
   turns: { lock: string; nonce: string }[];
   applied: string[];
   name?: string;
@@ -79,19 +84,14 @@ interface Head extends Stored, Execution {
   parent?: string;
   createdAt?: number;
   updatedAt?: number;
-  customStatus?: Text;
+  customStatus?: Payload;
   customStatusVersion: number;
   hasKv?: boolean;
 }
 
-/** A text kept where it is named while short, else in the document `ref`, which nobody ever changes. */
-interface Text {
-  text?: string;
-  ref?: string;
-}
-
-/** A value and when it was set; without `text` and `ref` it is cleared. */
-interface KvSlot extends Text {
+/** A value and when it was set; without `value` it is cleared. */
+interface KvSlot {
+  value?: Payload;
   at?: number;
 }
 
@@ -112,15 +112,17 @@ interface Work extends Stored {
   attempts: number;
   lock?: { id: string; until: number };
   nonce?: string;
+  /** Texts sent ahead under its lock, until the completion that refers to them is committed. */
+  staged?: string[];
   /** The work item as JSON text; never parsed here. */
-  item: string;
+  item: Payload;
 }
 
 interface NewWork {
   id: string;
   /** Of the call that enqueues it by itself: a repeated call carries the same one. */
   nonce?: string;
-  item: string;
+  item: Payload;
   tag?: string;
   session?: string;
 }
@@ -136,7 +138,7 @@ interface NewPage {
   first: number;
   last: number;
   /** Each event as JSON text; never parsed here. */
-  events: string[];
+  events: Payload[];
   /** Their size in bytes. */
   bytes: number;
 }
@@ -150,7 +152,7 @@ interface OutboxMessage {
 /** A key set (`value` given), cleared (no `value`), or all keys cleared (no `key`). */
 interface KvChange {
   key?: string;
-  value?: string;
+  value?: Payload;
   at?: number;
 }
 
@@ -172,8 +174,8 @@ interface AckTurn {
   parent?: string;
   pinned?: number;
   status?: string;
-  output?: string;
-  customStatus?: { text?: string };
+  output?: Payload;
+  customStatus?: { text?: Payload };
   kv: KvChange[];
   /** Whether the execution ends with this turn. */
   ended: boolean;

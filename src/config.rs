@@ -3,6 +3,18 @@
 use std::fmt;
 use std::time::Duration;
 
+/// What a start may change in the account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Deployment {
+    /// Creates what is missing: database, container, indexes, procedures. Needs the account's key.
+    #[default]
+    Deploy,
+    /// Changes nothing. If something is missing the start fails and says what; it is brought by a start with
+    /// [`Deployment::Deploy`] somewhere else, or from [`procedures`](crate::procedures).
+    Verify,
+}
+
 /// How to reach the account, and how the provider behaves.
 ///
 /// ```
@@ -26,6 +38,8 @@ pub struct CosmosDBProviderConfig {
     pub database: String,
     /// Container; created if missing, with partition key `/instanceId`. Default `duroxide`.
     pub container: String,
+    /// What a start may change in the account. Default [`Deployment::Deploy`].
+    pub deployment: Deployment,
     /// Accept any TLS certificate: for emulators with a self-signed one, never for an account.
     /// Default `false`.
     pub accept_invalid_certificates: bool,
@@ -47,6 +61,7 @@ impl Default for CosmosDBProviderConfig {
             key: String::new(),
             database: "duroxide".to_owned(),
             container: "duroxide".to_owned(),
+            deployment: Deployment::default(),
             accept_invalid_certificates: false,
             idle_poll_interval: Duration::from_secs(1),
             reconciler_interval: Duration::from_secs(5),
@@ -62,6 +77,7 @@ impl fmt::Debug for CosmosDBProviderConfig {
             .field("key", &"..")
             .field("database", &self.database)
             .field("container", &self.container)
+            .field("deployment", &self.deployment)
             .field("accept_invalid_certificates", &self.accept_invalid_certificates)
             .field("idle_poll_interval", &self.idle_poll_interval)
             .field("reconciler_interval", &self.reconciler_interval)

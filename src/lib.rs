@@ -26,7 +26,8 @@
 //! # Limits
 //! * The account must have one write region.
 //! * Instance and session ids: any text, at most 2048 bytes.
-//! * One turn, and one activity's input or result, must fit into the service's 2 MB request.
+//! * One text (an activity's input or result, an output, a value) takes at most 2 MB as it is stored; a client's
+//!   start or event must fit into one 2 MB request.
 
 mod config;
 mod cosmos;
@@ -34,8 +35,13 @@ mod model;
 mod provider;
 mod schema;
 
-pub use config::CosmosDBProviderConfig;
+pub use config::{CosmosDBProviderConfig, Deployment};
 pub use cosmos::http::HttpTransport;
 pub use cosmos::stats::OperationStats;
 pub use cosmos::transport::{Request, Response, Transport, TransportError};
 pub use provider::CosmosDBProvider;
+
+/// The stored procedures of this version as id and body, for deployment by other means (ARM, Bicep, Terraform).
+pub fn procedures() -> impl Iterator<Item = (&'static str, &'static str)> {
+    schema::procedures::PROCEDURES.iter().map(|procedure| (procedure.id.as_str(), procedure.body.as_str()))
+}

@@ -4,18 +4,23 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 #[cfg(feature = "persist")]
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
 use crate::auth::{MasterKey, WELL_KNOWN_KEY};
 use crate::emulator::Emulator;
+use crate::faults::{RequestLog, Rules};
 use crate::http::{Server, Service};
-use crate::script::Engine;
+use crate::limits::MAX_PROCEDURE_CHARGE;
+use crate::script::{Engine, ScriptSyntax};
 use crate::stats::Recorder;
-use crate::store::{Account, Clock, Isolation, Journal, Shared};
+use crate::store::{Account, Clock, Isolation, Journal, ScriptSettings, Shared};
 
 /// Most physical partitions of a container.
 const MAX_PARTITIONS: u32 = 1024;
+/// Requests kept for the control endpoint.
+const CONTROL_LOG: usize = 1000;
 
 /// Configures an [`Emulator`].
 ///
@@ -32,6 +37,10 @@ pub struct Builder {
     data_dir: Option<PathBuf>,
     partitions: u32,
     isolation: Isolation,
+    script_syntax: ScriptSyntax,
+    script_charge: Duration,
+    control: bool,
+    request_log: usize,
 }
 
 /// Why an emulator did not start.
@@ -52,6 +61,9 @@ pub enum StartError {
     /// The number of physical partitions is out of range.
     #[error("{0} physical partitions are not possible: choose 1 to {MAX_PARTITIONS}")]
     Partitions(u32),
+    /// The control endpoint must not be reachable from elsewhere.
+    #[error("the control endpoint needs a loopback address, which {0} is not")]
+    ControlAddress(IpAddr),
     /// The data directory cannot be opened.
     #[cfg(feature = "persist")]
     #[error("cannot open the data directory {}: {reason}", path.display())]
@@ -73,6 +85,10 @@ impl Default for Builder {
             data_dir: None,
             partitions: 1,
             isolation: Isolation::default(),
+            script_syntax: ScriptSyntax::default(),
+            script_charge: MAX_PROCEDURE_CHARGE,
+            control: false,
+            request_log: 0,
         }
     }
 }
@@ -117,6 +133,38 @@ impl Builder {
         self
     }
 
+    /// What becomes of scripts in a language that is newer than the service's engine.
+    pub fn script_syntax(mut self, syntax: ScriptSyntax) -> Self {
+        self.script_syntax = syntax;
+        self
+    }
+
+    /// How long a stored procedure or trigger may run before the run counts against
+    /// it: after six such runs in a row it is blocked with 403 until it is replaced. Two seconds by default, as in
+    /// the service; a call of a user-defined function has a twentieth of it. It does not change the limit of five
+    /// seconds after which a run fails with 408.
+    pub fn script_charge_limit(mut self, limit: Duration) -> Self {
+        self.script_charge = limit;
+        self
+    }
+
+    /// Answers `/_emulator/…`: counters, the request log, faults, clock and isolation (see the README). There is no
+    /// authorization for it: whoever reaches the port can use it, which is why it is off unless asked for, and why
+    /// it needs a loopback address. Also keeps a log of 1000 requests unless [`Self::request_log`] says otherwise.
+    pub fn control(mut self, control: bool) -> Self {
+        self.control = control;
+        if control && self.request_log == 0 {
+            self.request_log = CONTROL_LOG;
+        }
+        self
+    }
+
+    /// How many of the last requests [`Faults::requests`](crate::Faults::requests) tells; none by default.
+    pub fn request_log(mut self, capacity: usize) -> Self {
+        self.request_log = capacity;
+        self
+    }
+
     /// An emulator for use in this process alone, by [`Emulator::call`]: no socket is opened.
     ///
     /// # Errors
@@ -149,6 +197,9 @@ impl Builder {
         if !(1..=MAX_PARTITIONS).contains(&self.partitions) {
             return Err(StartError::Partitions(self.partitions));
         }
+        if self.control && !self.address.is_loopback() {
+            return Err(StartError::ControlAddress(self.address));
+        }
         let account = self.account()?;
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Arc::new(Service {
@@ -156,12 +207,21 @@ impl Builder {
             key,
             engine: Engine::new(threads),
             stats: Recorder::default(),
+            faults: Rules::default(),
+            requests: RequestLog::new(self.request_log),
+            control: self.control,
             endpoint: OnceLock::new(),
         }))
     }
 
     fn shared(&self, journal: Journal) -> Shared {
-        Shared { clock: Clock::default(), isolation: self.isolation, journal, partitions: self.partitions }
+        Shared {
+            clock: Clock::default(),
+            isolation: self.isolation.into(),
+            scripts: ScriptSettings::new(self.script_syntax, self.script_charge),
+            journal,
+            partitions: self.partitions,
+        }
     }
 
     #[cfg(not(feature = "persist"))]

@@ -12,6 +12,7 @@
 //! | read of nothing (404) | 1 RU | 1 |
 //! | failed write (409, 412) | not published | 1.24 |
 //! | procedure | operations + 3 to 5 RU | 4 + its operations |
+//! | trigger | not published | 2 + its operations |
 //! | batch | the sum of its operations | the sum |
 
 use crate::store::IndexingPolicy;
@@ -22,6 +23,9 @@ pub(crate) const MINIMUM: f64 = 1.0;
 
 /// A run of a stored procedure without its operations.
 pub(crate) const PROCEDURE: f64 = 4.0;
+
+/// A run of a trigger without its operations: not published, taken as a part of a procedure's.
+pub(crate) const TRIGGER: f64 = 2.0;
 
 /// A visit of one physical partition by a query.
 const QUERY: f64 = 2.3;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::builder::Builder;
+use crate::faults::{FaultRule, RequestRecord};
 use crate::http::{Server, Service, detached};
 use crate::stats::Stats;
+use crate::store::Isolation;
 
 /// A Cosmos DB for NoSQL account in this process.
 ///
@@ -62,8 +64,20 @@ impl Emulator {
         self.inner.service.account.shared().clock.set_offset_ms(offset);
     }
 
+    /// Changes how transactions that begin from now on see each other.
+    pub fn set_isolation(&self, isolation: Isolation) {
+        self.inner.service.account.shared().isolation.set(isolation);
+    }
+
+    /// Faults for tests, and the log of requests.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        Faults { service: Arc::clone(&self.inner.service) }
+    }
+
     /// Answers a request as if it had come through the socket, authorization included. Needs a Tokio runtime.
     ///
+    /// Faults befall it as well; the answer of a dropped connection has the extension [`Dropped`](crate::Dropped).
     /// The request is carried out even when the returned future is dropped, as in the service.
     pub async fn call(&self, request: http::Request<Bytes>) -> http::Response<Bytes> {
         detached(Arc::clone(&self.inner.service), request).await
@@ -74,6 +88,47 @@ impl Emulator {
         if let Some(server) = &self.inner.server {
             server.stop().await;
         }
+    }
+}
+
+/// Faults that are asked for, and the log of requests.
+#[derive(Clone)]
+pub struct Faults {
+    service: Arc<Service>,
+}
+
+impl Faults {
+    /// Adds a rule; its number is for [`Self::remove`]. All rules that match a request act together.
+    pub fn add(&self, rule: FaultRule) -> u64 {
+        self.service.faults.add(rule)
+    }
+
+    /// Removes a rule; false when there is none of this number.
+    pub fn remove(&self, id: u64) -> bool {
+        self.service.faults.remove(id)
+    }
+
+    /// Removes all rules. A clock that a rule has set stays as it is.
+    pub fn clear(&self) {
+        self.service.faults.clear();
+    }
+
+    /// How many requests a rule has befallen so far; `None` when there is none of this number.
+    #[must_use]
+    pub fn applied(&self, id: u64) -> Option<u64> {
+        self.service.faults.list().into_iter().find(|(own, ..)| *own == id).map(|(.., applied)| applied)
+    }
+
+    /// The last requests, the oldest first; as many as [`Builder::request_log`] says.
+    #[must_use]
+    pub fn requests(&self) -> Vec<RequestRecord> {
+        self.service.requests.list()
+    }
+}
+
+impl std::fmt::Debug for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Faults").finish_non_exhaustive()
     }
 }
 

@@ -22,6 +22,7 @@ mod charge;
 mod emulator;
 mod epk;
 mod error;
+mod faults;
 mod http;
 mod limits;
 mod names;
@@ -36,6 +37,8 @@ mod value;
 
 pub use auth::WELL_KNOWN_KEY;
 pub use builder::{Builder, StartError};
-pub use emulator::Emulator;
+pub use emulator::{Emulator, Faults};
+pub use faults::{Dropped, Fault, FaultRule, RequestRecord};
+pub use script::ScriptSyntax;
 pub use stats::{Counter, Stats};
 pub use store::Isolation;

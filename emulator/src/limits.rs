@@ -26,7 +26,7 @@ pub(crate) const MAX_PATCH_OPERATIONS: usize = 10;
 /// Longest document id in bytes; above it the answer is 400.
 pub(crate) const MAX_DOCUMENT_ID_BYTES: usize = 1023;
 
-/// Longest id of a database, container or procedure in characters; above it the answer is 400.
+/// Longest id of a database, container or script in characters; above it the answer is 400.
 pub(crate) const MAX_RESOURCE_ID_CHARS: usize = 255;
 
 /// Largest string of a partition key in bytes; above it the answer is 400.
@@ -37,6 +37,19 @@ pub(crate) const MAX_PARTITION_KEY_PATHS: usize = 3;
 
 /// Procedures of a container; creating one more answers 400.
 pub(crate) const MAX_PROCEDURES: usize = 100;
+
+/// Triggers of a container; creating one more answers 400.
+pub(crate) const MAX_TRIGGERS: usize = 25;
+
+/// User-defined functions of a container; creating one more answers 400.
+pub(crate) const MAX_FUNCTIONS: usize = 50;
+
+/// Runs in a row above their share of time after which a script is blocked with 403. Microsoft's tests run a
+/// script six times above its limit, and expect the seventh run to be refused.
+pub(crate) const MAX_STRIKES: u32 = 6;
+
+/// Time on the processor that a procedure may use without a strike.
+pub(crate) const MAX_PROCEDURE_CHARGE: Duration = Duration::from_secs(2);
 
 /// Largest `ttl` and `defaultTtl` in seconds; above it the answer is 400.
 pub(crate) const MAX_TTL_SECONDS: f64 = 2_147_483_647.0;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use cosmos_emulator::{Emulator, WELL_KNOWN_KEY};
+use cosmos_emulator::{Emulator, ScriptSyntax, WELL_KNOWN_KEY};
 
 /// Azure Cosmos DB for NoSQL emulator that runs stored procedures.
 #[derive(Parser)]
@@ -29,6 +29,30 @@ struct Arguments {
     /// Physical partitions of a new container.
     #[arg(long, default_value_t = 1)]
     partitions: u32,
+    /// What becomes of scripts in a language that is newer than the service's engine.
+    #[arg(long, value_enum, default_value_t = Syntax::Warn)]
+    script_syntax: Syntax,
+    /// Answer /_emulator/: counters, request log, faults. Without authorization; loopback addresses only.
+    #[arg(long)]
+    control: bool,
+}
+
+/// `ScriptSyntax` as it is typed.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Syntax {
+    Any,
+    Warn,
+    Refuse,
+}
+
+impl From<Syntax> for ScriptSyntax {
+    fn from(syntax: Syntax) -> Self {
+        match syntax {
+            Syntax::Any => Self::Any,
+            Syntax::Warn => Self::Warn,
+            Syntax::Refuse => Self::Refuse,
+        }
+    }
 }
 
 /// Exit code when the emulator cannot start; wrong arguments give clap's 2.
@@ -50,8 +74,12 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), String> {
-    let mut builder =
-        Emulator::builder().address(arguments.host).port(arguments.port).partitions(arguments.partitions);
+    let mut builder = Emulator::builder()
+        .address(arguments.host)
+        .port(arguments.port)
+        .partitions(arguments.partitions)
+        .script_syntax(arguments.script_syntax.into())
+        .control(arguments.control);
     if let Some(key) = &arguments.key {
         builder = builder.key(key);
     }

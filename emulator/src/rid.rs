@@ -23,6 +23,8 @@ pub(crate) struct ContainerRid {
 pub(crate) enum Leaf {
     Document = 0,
     PartitionKeyRange = 5,
+    Function = 6,
+    Trigger = 7,
     Procedure = 8,
 }
 

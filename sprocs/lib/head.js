@@ -121,6 +121,10 @@ function hasContext(head) {
  * @param {Head} head
  */
 function setTurnReadyAt(head) {
+  if (head.deletion) {
+    delete head.turnReadyAt;
+    return;
+  }
   if (head.lock) {
     head.turnReadyAt = head.lock.until;
     return;
@@ -150,11 +154,11 @@ async function enqueue(head, messages, after, now) {
   for (const message of messages) {
     const stamp = nextStamp(head.lastStamp, after, now);
     head.lastStamp = stamp;
-    const visibleAt = message.delayMs ? now + message.delayMs : Math.max(timeOf(stamp), message.visibleAt || 0);
+    const visibleAt = message.delayMs ? now + message.delayMs : timeOf(stamp);
     if (message.kind === "start") {
       head.startQueued = true;
     }
-    if (message.item.length <= InlineMessageChars && head.inbox.length < InlineMessages) {
+    if (charsOf(message.item) <= InlineMessageChars && head.inbox.length < InlineMessages) {
       head.inbox.push({ stamp: stamp, visibleAt: visibleAt, attempts: 0, kind: message.kind, item: message.item });
     } else {
       await create({
@@ -182,5 +186,5 @@ async function enqueue(head, messages, after, now) {
  * @returns {boolean}
  */
 function holdsTurn(head, lockId, now) {
-  return head !== null && head.lock !== undefined && head.lock.id === lockId && head.lock.until > now;
+  return head !== null && head.deletion === undefined && head.lock !== undefined && head.lock.id === lockId && head.lock.until > now;
 }

@@ -23,8 +23,7 @@ async function changeKv(head, changes, ended, now) {
     } else if (change.value === undefined) {
       await setDelta(kv, change.key, { at: now });
     } else {
-      const text = await storeText(head, change.value, now);
-      await setDelta(kv, change.key, Object.assign(text, { at: change.at }));
+      await setDelta(kv, change.key, { value: await storeText(head, change.value, now), at: change.at });
     }
   }
   if (ended) {
@@ -41,7 +40,7 @@ async function changeKv(head, changes, ended, now) {
  */
 async function setDelta(kv, key, slot) {
   if (hasKey(kv.delta, key)) {
-    await dropText(kv.delta[key]);
+    await dropText(kv.delta[key].value);
   }
   kv.delta[key] = slot;
 }
@@ -51,9 +50,9 @@ async function mergeDelta(kv) {
   for (const key of Object.keys(kv.delta)) {
     const slot = kv.delta[key];
     if (hasKey(kv.store, key)) {
-      await dropText(kv.store[key]);
+      await dropText(kv.store[key].value);
     }
-    if (slot.text === undefined && slot.ref === undefined) {
+    if (slot.value === undefined) {
       delete kv.store[key];
     } else {
       kv.store[key] = slot;

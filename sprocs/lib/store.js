@@ -110,7 +110,7 @@ function remove(document) {
 }
 
 /**
- * Deletes by id; a document that is already gone is fine.
+ * Deletes by id, with the text its item refers to; a document that is already gone is fine.
  *
  * @param {string} id
  * @returns {Promise<boolean>} whether it was there
@@ -121,7 +121,30 @@ async function removeById(id) {
     return false;
   }
   await remove(document);
+  await dropText(document.item || (document.message && document.message.item));
   return true;
+}
+
+/**
+ * Lets go of a text that is no longer referred to.
+ *
+ * @param {Payload | undefined} payload
+ * @returns {Promise<void>}
+ */
+async function dropText(payload) {
+  if (payload && typeof payload !== "string") {
+    await removeById(payload.ref);
+  }
+}
+
+/**
+ * How much of an answer or a head a text takes.
+ *
+ * @param {Payload} payload
+ * @returns {number}
+ */
+function charsOf(payload) {
+  return typeof payload === "string" ? payload.length : payload.ref.length;
 }
 
 /**

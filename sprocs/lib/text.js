@@ -1,6 +1,7 @@
 /**
- * Texts of any length: short ones stay where they are used, longer ones get a document of their own that is
- * written once, so that the documents rewritten at each turn stay small.
+ * Texts of any length. Short ones stay where they are used. Longer ones get a document of their own that is
+ * written once, so that the documents rewritten at each turn stay small. Texts that make a request too long are
+ * staged: sent ahead into such documents, which become part of the instance when a commit refers to them.
  */
 
 /** A text up to this many characters is kept inline. */
@@ -10,27 +11,28 @@ const InlineTextChars = 1024;
  * Stores a text; the answer says where it is.
  *
  * @param {Head} head
- * @param {string} text
+ * @param {Payload} payload
  * @param {number} now
- * @returns {Promise<Text>}
+ * @returns {Promise<Payload>}
  */
-async function storeText(head, text, now) {
-  if (text.length <= InlineTextChars) {
-    return { text: text };
+async function storeText(head, payload, now) {
+  if (typeof payload !== "string" || payload.length <= InlineTextChars) {
+    return payload;
   }
   head.lastStamp = nextStamp(head.lastStamp, 0, now);
   const id = "t:" + head.lastStamp;
-  await create({ id: id, instanceId: head.instanceId, type: "text", text: text });
+  await create({ id: id, instanceId: head.instanceId, type: "text", stamp: head.lastStamp, text: payload });
   return { ref: id };
 }
 
 /**
- * Lets go of a text that is no longer referred to.
+ * Lets go of a staged batch that no commit has taken over.
  *
- * @param {Text | undefined} text
+ * @param {{staged?: string[]}} holder the document whose lock the batch belongs to
  */
-async function dropText(text) {
-  if (text && text.ref !== undefined) {
-    await removeById(text.ref);
+async function dropStaged(holder) {
+  for (const id of holder.staged || []) {
+    await removeById(id);
   }
+  delete holder.staged;
 }

@@ -13,7 +13,7 @@ const BacklogBatchChars = 1000000;
  * @property {number} stamp
  * @property {number} attempts
  * @property {MessageKind} kind
- * @property {string} item
+ * @property {Payload} item
  * @property {boolean} stored whether it has a document of its own
  *
  * @typedef {{messages: BatchMessage[], restReadyAt: number | undefined}} Batch
@@ -54,13 +54,13 @@ async function visibleMessages(head, now) {
     "SELECT TOP " + (BacklogBatch + 1) + " c.stamp, c.visibleAt, c.kind, c.item FROM c" +
       " WHERE c.type = 'message' AND c.visibleAt <= @now ORDER BY c.stamp",
     [{ name: "@now", value: now }],
-    (rows) => charsOf(rows) > BacklogBatchChars
+    (rows) => itemChars(rows) > BacklogBatchChars
   );
   let taken = backlog.slice(0, BacklogBatch);
-  while (taken.length > 1 && charsOf(taken) > BacklogBatchChars) {
+  while (taken.length > 1 && itemChars(taken) > BacklogBatchChars) {
     taken = taken.slice(0, -1);
   }
-  const complete = taken.length === backlog.length && charsOf(taken) <= BacklogBatchChars;
+  const complete = taken.length === backlog.length && itemChars(taken) <= BacklogBatchChars;
   const stored = taken.map((message) => storedMessage(head, message));
   const all = inline.concat(stored).sort((a, b) => a.stamp - b.stamp);
   if (stored.length === head.backlog.count) {
@@ -74,11 +74,11 @@ async function visibleMessages(head, now) {
 }
 
 /**
- * @param {{item: string}[]} messages
+ * @param {{item: Payload}[]} messages
  * @returns {number}
  */
-function charsOf(messages) {
-  return messages.reduce((sum, message) => sum + message.item.length, 0);
+function itemChars(messages) {
+  return messages.reduce((sum, message) => sum + charsOf(message.item), 0);
 }
 
 /**
@@ -179,7 +179,7 @@ async function turnAnswer(head, lock, messages, historyChars, now) {
  *
  * @param {number} execution
  * @param {number} maxChars
- * @returns {Promise<{first: number, last: number, events: string[]}[]>}
+ * @returns {Promise<{first: number, last: number, events: Payload[]}[]>}
  */
 async function historyUpTo(execution, maxChars) {
   let counted = 0;
@@ -190,7 +190,7 @@ async function historyUpTo(execution, maxChars) {
     (rows) => {
       for (; counted < rows.length; counted += 1) {
         for (const event of rows[counted].events) {
-          chars += event.length;
+          chars += charsOf(event);
         }
       }
       return chars >= maxChars;

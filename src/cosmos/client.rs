@@ -12,12 +12,16 @@ use serde_json::Value;
 use super::auth::MasterKey;
 use super::failure::Failure;
 use super::ranges::RangeCache;
+use super::session::SessionTokens;
 use super::stats::Stats;
 use super::transport::{Request, Response, Transport};
 use super::{encode_segment, partition_key_header, retry};
 
 /// The REST version the headers and answers used here belong to.
 const API_VERSION: &str = "2020-07-15";
+
+const SESSION_TOKEN: &str = "x-ms-session-token";
+const IS_QUERY: &str = "x-ms-documentdb-isquery";
 
 /// One request waits at most this long for its answer: the service itself gives up after 5 s.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +38,7 @@ pub(crate) struct Client {
     pub(crate) container: String,
     pub(crate) stats: Stats,
     pub(crate) ranges: RangeCache,
+    pub(crate) session: SessionTokens,
 }
 
 /// What a request is about: the parts that signature and path are made of.
@@ -64,6 +69,7 @@ impl Client {
             container: container.to_owned(),
             stats: Stats::default(),
             ranges: RangeCache::default(),
+            session: SessionTokens::default(),
         }
     }
 
@@ -121,6 +127,12 @@ impl Client {
     ) -> Result<Response, Failure> {
         let request = self.sign(operation, target, headers, body)?;
         let answer = self.transport.call(request, REQUEST_TIMEOUT).await;
+        if let Ok(response) = &answer
+            && matches!(target.resource_type, "docs" | "sprocs")
+            && let Some(token) = response.headers().get(SESSION_TOKEN).and_then(|value| value.to_str().ok())
+        {
+            self.session.saw(token);
+        }
         let result = match answer {
             Ok(response) if response.status().as_u16() < 400 => {
                 self.stats.record(operation, charge(&response), false);
@@ -162,6 +174,12 @@ impl Client {
         let mut authorization = HeaderValue::from_str(&authorization).map_err(|error| malformed(&error))?;
         authorization.set_sensitive(true);
         all.insert("authorization", authorization);
+        let reads = target.verb == Method::GET || headers.iter().any(|(name, _)| *name == IS_QUERY);
+        let session = self.session.header().filter(|_| target.resource_type == "docs" && reads);
+        if let Some(tokens) = session {
+            let value = HeaderValue::from_str(&tokens).map_err(|error| malformed(&error))?;
+            all.insert(SESSION_TOKEN, value);
+        }
         for (name, value) in headers {
             let value = HeaderValue::from_str(value).map_err(|error| malformed(&error))?;
             all.insert(HeaderName::from_static(name), value);
@@ -269,7 +287,7 @@ impl Client {
         let body = encode(query.operation, query)?;
         let mut headers = vec![
             scope,
-            ("x-ms-documentdb-isquery", "True".to_owned()),
+            (IS_QUERY, "True".to_owned()),
             ("x-ms-documentdb-query-enablecrosspartition", "True".to_owned()),
             ("content-type", "application/query+json".to_owned()),
             ("x-ms-max-item-count", "1000".to_owned()),

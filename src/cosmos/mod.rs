@@ -10,6 +10,7 @@ pub(crate) mod http;
 pub(crate) mod in_process;
 pub(crate) mod ranges;
 pub(crate) mod retry;
+pub(crate) mod session;
 pub(crate) mod stats;
 pub(crate) mod transport;
 

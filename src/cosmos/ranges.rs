@@ -36,7 +36,8 @@ impl Client {
             attempt += 1;
             match self.query_ranges(query).await {
                 Err(failure) if failure.class() == Class::StaleRanges && attempt < ATTEMPTS => {
-                    self.ranges.set(None)
+                    self.ranges.set(None);
+                    self.session.forget();
                 }
                 other => return other,
             }

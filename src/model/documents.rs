@@ -11,17 +11,26 @@ pub(crate) const KV: &str = "kv";
 /// Id of a session's document.
 pub(crate) const SESSION: &str = "session";
 
+/// A text where it is, or the document it is in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Payload {
+    Inline(String),
+    Stored {
+        #[serde(rename = "ref")]
+        id: String,
+    },
+}
+
 /// A message for an instance's queue.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NewMessage {
     /// The work item as JSON text.
-    pub(crate) item: String,
+    pub(crate) item: Payload,
     pub(crate) kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) delay_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) visible_at: Option<u64>,
 }
 
 /// A message for another partition.
@@ -39,7 +48,7 @@ pub(crate) struct NewWork {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) nonce: Option<String>,
     /// The work item as JSON text.
-    pub(crate) item: String,
+    pub(crate) item: Payload,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tag: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,7 +60,7 @@ pub(crate) struct NewWork {
 pub(crate) struct NewPage {
     pub(crate) first: u64,
     pub(crate) last: u64,
-    pub(crate) events: Vec<String>,
+    pub(crate) events: Vec<Payload>,
     pub(crate) bytes: u64,
 }
 
@@ -59,7 +68,7 @@ pub(crate) struct NewPage {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Page {
     pub(crate) last: u64,
-    pub(crate) events: Vec<String>,
+    pub(crate) events: Vec<Payload>,
 }
 
 /// A change of the key-value state.
@@ -68,24 +77,15 @@ pub(crate) struct KvChange {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) value: Option<String>,
+    pub(crate) value: Option<Payload>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) at: Option<u64>,
 }
 
-/// A text where it is, or the document it is in.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub(crate) struct Text {
-    pub(crate) text: Option<String>,
-    #[serde(rename = "ref")]
-    pub(crate) reference: Option<String>,
-}
-
-/// A key's value; cleared if it has no text.
+/// A key's value; none if it is cleared.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct KvSlot {
-    #[serde(flatten)]
-    pub(crate) text: Text,
+    pub(crate) value: Option<Payload>,
     #[serde(default)]
     pub(crate) at: u64,
 }
@@ -111,7 +111,7 @@ pub(crate) struct Head {
     pub(crate) events: u64,
     pub(crate) bytes: u64,
     pub(crate) name: Option<String>,
-    pub(crate) custom_status: Option<Text>,
+    pub(crate) custom_status: Option<Payload>,
     pub(crate) custom_status_version: u64,
     #[serde(default)]
     pub(crate) has_kv: bool,
@@ -162,7 +162,7 @@ pub(crate) struct AckTurn {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) status: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) output: Option<String>,
+    pub(crate) output: Option<Payload>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) custom_status: Option<NewCustomStatus>,
     pub(crate) kv: Vec<KvChange>,
@@ -173,7 +173,7 @@ pub(crate) struct AckTurn {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct NewCustomStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) text: Option<String>,
+    pub(crate) text: Option<Payload>,
 }
 
 /// Answer of the procedures that change a queue or a lock.
@@ -199,7 +199,7 @@ pub(crate) struct Changed {
 pub(crate) enum LockedTurn {
     Locked {
         instance: LockedInstance,
-        messages: Vec<String>,
+        messages: Vec<Payload>,
         attempts: u32,
         history: Vec<Page>,
         kv: HashMap<String, KvSlot>,
@@ -224,6 +224,6 @@ pub(crate) struct LockedInstance {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "status", rename_all = "camelCase")]
 pub(crate) enum LockedWork {
-    Locked { item: String, attempts: u32 },
+    Locked { item: Payload, attempts: u32 },
     NotReady,
 }

@@ -1,9 +1,11 @@
 //! From duroxide's work items and events to what the procedures store.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use duroxide::providers::{ExecutionMetadata, ProviderError, WorkItem};
 use duroxide::{Event, EventKind};
 
-use super::documents::{KvChange, NewCustomStatus, NewMessage, NewPage, NewWork};
+use super::documents::{KvChange, NewCustomStatus, NewMessage, NewPage, NewWork, Payload};
 
 /// The instance whose orchestrator queue a work item belongs to; `None` for an activity.
 pub(crate) fn receiver(item: &WorkItem) -> Option<&str> {
@@ -22,7 +24,10 @@ pub(crate) fn receiver(item: &WorkItem) -> Option<&str> {
     }
 }
 
-/// A message for the orchestrator queue. A timer is visible when it fires, anything else after `delay_ms`.
+/// A message for the orchestrator queue, visible after `delay_ms`; a timer when it fires.
+///
+/// A timer's time is by the clock of the process that set it, which is this one, a moment ago. It goes to the
+/// server as a duration, so that it fires in time whatever the server's clock says.
 pub(crate) fn message(
     operation: &str,
     item: &WorkItem,
@@ -33,11 +38,14 @@ pub(crate) fn message(
         WorkItem::QueueMessage { .. } => "queue",
         _ => "other",
     };
-    let visible_at = match (item, delay_ms) {
-        (WorkItem::TimerFired { fire_at_ms, .. }, None) => Some(*fire_at_ms),
-        _ => None,
+    let delay_ms = match (item, delay_ms) {
+        (WorkItem::TimerFired { fire_at_ms, .. }, None) => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            Some(fire_at_ms.saturating_sub(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)))
+        }
+        _ => delay_ms,
     };
-    Ok(NewMessage { item: json(operation, item)?, kind: kind.to_owned(), delay_ms, visible_at })
+    Ok(NewMessage { item: Payload::Inline(json(operation, item)?), kind: kind.to_owned(), delay_ms })
 }
 
 /// Id of the document of an activity.
@@ -53,7 +61,7 @@ pub(crate) fn work<'a>(operation: &str, item: &'a WorkItem) -> Result<(&'a str, 
     let work = NewWork {
         id: work_id(*execution_id, *id),
         nonce: None,
-        item: json(operation, item)?,
+        item: Payload::Inline(json(operation, item)?),
         tag: tag.clone(),
         session: session_id.clone(),
     };
@@ -78,13 +86,16 @@ pub(crate) fn page(operation: &str, events: &[Event]) -> Result<Option<NewPage>,
     }
     let texts = events.iter().map(|event| json(operation, event)).collect::<Result<Vec<_>, _>>()?;
     let bytes = texts.iter().map(|text| text.len() as u64).sum();
-    Ok(Some(NewPage { first: first.event_id(), last: last.event_id(), events: texts, bytes }))
+    let events = texts.into_iter().map(Payload::Inline).collect();
+    Ok(Some(NewPage { first: first.event_id(), last: last.event_id(), events, bytes }))
 }
 
 /// The custom status as of the last update among `events`.
 pub(crate) fn custom_status(events: &[Event]) -> Option<NewCustomStatus> {
     events.iter().rev().find_map(|event| match &event.kind {
-        EventKind::CustomStatusUpdated { status } => Some(NewCustomStatus { text: status.clone() }),
+        EventKind::CustomStatusUpdated { status } => {
+            Some(NewCustomStatus { text: status.clone().map(Payload::Inline) })
+        }
         _ => None,
     })
 }
@@ -94,7 +105,7 @@ pub(crate) fn kv_changes(events: &[Event]) -> Vec<KvChange> {
     let change = |event: &Event| match &event.kind {
         EventKind::KeyValueSet { key, value, last_updated_at_ms } => Some(KvChange {
             key: Some(key.clone()),
-            value: Some(value.clone()),
+            value: Some(Payload::Inline(value.clone())),
             at: Some(*last_updated_at_ms),
         }),
         EventKind::KeyValueCleared { key } => {

@@ -6,6 +6,9 @@ use sha2::{Digest, Sha256};
 /// Longest partition key value the service takes, in bytes of UTF-8 (hash version 2).
 pub(crate) const MAX_PARTITION_KEY_BYTES: usize = 2048;
 
+/// The partition with the documents that belong to no instance.
+pub(crate) const SYSTEM_PARTITION: &str = "$system";
+
 /// Partitions of our own begin with this character; an instance id that does so gets a second one.
 const SYSTEM_PREFIX: char = '$';
 
@@ -67,7 +70,7 @@ mod tests {
         for instance in ["", "order-1", "$system", "$$x", "$session/s", "a/b\\c?d#e\"f'g", "日本\u{1}"] {
             let partition = instance_partition("test", instance).unwrap();
             assert_eq!(partition_instance(&partition), instance);
-            assert_ne!(partition, "$system");
+            assert_ne!(partition, SYSTEM_PARTITION);
             assert_ne!(partition, session_partition("test", "s").unwrap());
         }
     }

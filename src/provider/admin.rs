@@ -1,4 +1,4 @@
-//! Administration: lists, infos and counts. Deleting and pruning are refused for now, never half-done.
+//! Administration: lists, infos and counts.
 
 use duroxide::Event;
 use duroxide::INITIAL_EXECUTION_ID;
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{CosmosDBProvider, Inner};
 use crate::cosmos::client::Query;
-use crate::model::documents::{HEAD, Text};
+use crate::model::documents::{HEAD, Payload};
 use crate::model::keys;
 
 /// What administration needs of a head, or of the document of an earlier execution.
@@ -21,7 +21,7 @@ struct Record {
     execution: u64,
     events: u64,
     status: Option<String>,
-    output: Option<Text>,
+    output: Option<Payload>,
     started_at: Option<f64>,
     completed_at: Option<f64>,
     name: Option<String>,
@@ -32,7 +32,7 @@ struct Record {
 }
 
 /// An instance that exists has been acknowledged once; before that its head is only a queue.
-const EXISTS: &str = "c.type = 'head' AND IS_DEFINED(c.createdAt)";
+pub(super) const EXISTS: &str = "c.type = 'head' AND IS_DEFINED(c.createdAt)";
 
 impl Inner {
     /// The head of an instance that exists.
@@ -64,14 +64,18 @@ impl Inner {
         Ok(parts.iter().sum::<f64>().max(0.0) as u64)
     }
 
-    async fn output(&self, partition: &str, output: Option<Text>) -> Result<Option<String>, ProviderError> {
+    async fn output(
+        &self,
+        partition: &str,
+        output: Option<Payload>,
+    ) -> Result<Option<String>, ProviderError> {
         match output {
             Some(text) => self.text(partition, text).await,
             None => Ok(None),
         }
     }
 
-    async fn executions<T: DeserializeOwned>(
+    pub(super) async fn executions<T: DeserializeOwned>(
         &self,
         partition: &str,
         select: &str,
@@ -87,15 +91,8 @@ fn whole(millis: f64) -> u64 {
     millis.max(0.0) as u64
 }
 
-fn not_found(operation: &str, instance: &str) -> ProviderError {
+pub(super) fn not_found(operation: &str, instance: &str) -> ProviderError {
     ProviderError::permanent(operation, format!("Instance {instance} not found"))
-}
-
-fn unsupported(operation: &str) -> ProviderError {
-    ProviderError::permanent(
-        operation,
-        "deleting and pruning are not supported by this version of duroxide-cosmos",
-    )
 }
 
 #[async_trait::async_trait]
@@ -224,32 +221,32 @@ impl ProviderAdmin for CosmosDBProvider {
 
     async fn delete_instances_atomic(
         &self,
-        _ids: &[String],
-        _force: bool,
+        ids: &[String],
+        force: bool,
     ) -> Result<DeleteInstanceResult, ProviderError> {
-        Err(unsupported("delete_instances_atomic"))
+        self.inner.delete_instances(ids, force).await
     }
 
     async fn delete_instance_bulk(
         &self,
-        _filter: InstanceFilter,
+        filter: InstanceFilter,
     ) -> Result<DeleteInstanceResult, ProviderError> {
-        Err(unsupported("delete_instance_bulk"))
+        self.inner.delete_bulk(self, filter).await
     }
 
     async fn prune_executions(
         &self,
-        _instance_id: &str,
-        _options: PruneOptions,
+        instance_id: &str,
+        options: PruneOptions,
     ) -> Result<PruneResult, ProviderError> {
-        Err(unsupported("prune_executions"))
+        self.inner.prune(instance_id, &options).await
     }
 
     async fn prune_executions_bulk(
         &self,
-        _filter: InstanceFilter,
-        _options: PruneOptions,
+        filter: InstanceFilter,
+        options: PruneOptions,
     ) -> Result<PruneResult, ProviderError> {
-        Err(unsupported("prune_executions_bulk"))
+        self.inner.prune_bulk(&filter, &options).await
     }
 }

@@ -55,11 +55,30 @@ impl Inner {
         execution: u64,
     ) -> Result<Vec<Event>, ProviderError> {
         let pages = self.pages(partition, execution, 0).await?;
-        parse(&pages).map_err(|error| {
+        self.parse(partition, pages).await?.map_err(|error| {
             let instance = keys::partition_instance(partition);
             let what = format!("history of {instance:?}, execution {execution}, cannot be read: {error}");
             ProviderError::permanent(operation, what)
         })
+    }
+
+    /// The events of pages. Unreadable events are an error (the inner one), never left out.
+    pub(super) async fn parse(
+        &self,
+        partition: &str,
+        pages: Vec<Page>,
+    ) -> Result<Result<Vec<Event>, String>, ProviderError> {
+        let mut events = Vec::new();
+        for payload in pages.into_iter().flat_map(|page| page.events) {
+            let Some(text) = self.text(partition, payload).await? else {
+                return Ok(Err("the text of an event is missing".to_owned()));
+            };
+            match serde_json::from_str(&text) {
+                Ok(event) => events.push(event),
+                Err(error) => return Ok(Err(error.to_string())),
+            }
+        }
+        Ok(Ok(events))
     }
 
     pub(crate) async fn append_history(
@@ -90,9 +109,4 @@ impl Inner {
             format!("duplicate event: event {} does not follow event {last}", page.first),
         ))
     }
-}
-
-/// The events of pages. Unreadable events are an error, never left out.
-pub(super) fn parse(pages: &[Page]) -> Result<Vec<Event>, serde_json::Error> {
-    pages.iter().flat_map(|page| &page.events).map(|text| serde_json::from_str(text)).collect()
 }

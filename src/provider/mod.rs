@@ -1,10 +1,12 @@
 //! The provider: duroxide's trait on the one side, procedures and queries on the other.
 
 mod admin;
+mod deletion;
 mod discovery;
 mod history;
 mod outbox;
 mod sessions;
+mod staging;
 mod state;
 mod turns;
 mod wake;
@@ -23,7 +25,7 @@ use duroxide::providers::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config::CosmosDBProviderConfig;
+use crate::config::{CosmosDBProviderConfig, Deployment};
 use crate::cosmos::auth::MasterKey;
 use crate::cosmos::client::{RETRY_BUDGET, encode};
 use crate::cosmos::http::HttpTransport;
@@ -126,7 +128,7 @@ impl CosmosDBProvider {
             check_name(setting, value)?;
         }
         let client = Client::new(transport, key, &config.database, &config.container);
-        schema::prepare(&client).await?;
+        schema::prepare(&client, config.deployment).await?;
         let inner = Arc::new(Inner {
             client,
             turns: Wake::default(),
@@ -203,7 +205,11 @@ impl Inner {
         let argument = encode(name, &[argument])?;
         let call = || self.client.execute(name, &procedure.id, partition, &argument);
         match retry::until(RETRY_BUDGET, call).await {
-            Err(failure) if failure.is(404) && failure.sub_status != 1003 => {
+            Err(failure)
+                if failure.is(404)
+                    && failure.sub_status != 1003
+                    && self.config.deployment == Deployment::Deploy =>
+            {
                 tracing::warn!(
                     procedure = procedure.id,
                     "deploying a stored procedure that has gone missing"

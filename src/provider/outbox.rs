@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use duroxide::providers::ProviderError;
 use futures_util::future::join_all;
+use serde::Deserialize;
 use serde_json::json;
 
 use super::{Inner, millis, unique};
 use crate::cosmos::client::Query;
-use crate::model::documents::{Changed, NewMessage, Outbox, OutboxMessage};
+use crate::model::documents::{Changed, NewMessage, Outbox, OutboxMessage, Payload};
 use crate::model::keys;
 
 /// How long a receiver remembers what it has applied. The sender's copy is gone long before: it lives until
@@ -60,7 +61,7 @@ impl Inner {
         let deliveries = by_receiver.into_values().map(|messages| async move {
             let mut delivered = Vec::new();
             for message in messages {
-                match self.deliver_one(&message.message.to, &message.id, &message.message.message).await {
+                match self.deliver_one(partition, message).await {
                     Ok(()) => delivered.push(message.id.as_str()),
                     Err(error) => {
                         let to = &message.message.to;
@@ -86,13 +87,20 @@ impl Inner {
         }
     }
 
-    async fn deliver_one(&self, to: &str, id: &str, message: &NewMessage) -> Result<(), ProviderError> {
+    async fn deliver_one(&self, partition: &str, outbox: &Outbox) -> Result<(), ProviderError> {
+        let OutboxMessage { to, message } = &outbox.message;
+        // The receiver cannot see documents of the sender's partition.
+        let Some(item) = self.text(partition, message.item.clone()).await? else {
+            // Somebody else has delivered and settled it.
+            return Ok(());
+        };
+        let message = NewMessage { item: Payload::Inline(item), ..message.clone() };
         let argument = json!({
             "instanceId": to,
             "slot": keys::slot(to),
             "incarnation": unique(),
             "nonce": unique(),
-            "key": id.trim_start_matches("o:"),
+            "key": outbox.id.trim_start_matches("o:"),
             "markSeconds": MARK_SECONDS,
             "after": self.order.latest(),
             "messages": [message],
@@ -102,25 +110,42 @@ impl Inner {
         Ok(())
     }
 
-    /// Delivers what has been lying in outboxes for longer than the configured age.
+    /// Delivers stored messages of one sender, in the order of their commits; answers how many arrived.
+    pub(super) async fn deliver_owned(&self, partition: &str, mut messages: Vec<Outbox>) -> usize {
+        messages.sort_by_key(|message| place(&message.id));
+        let ids = self.deliver(partition, &messages).await;
+        self.settle(partition, &ids).await;
+        ids.len()
+    }
+
+    /// Delivers what has been lying in outboxes for longer than the configured age, and finishes deletions
+    /// that somebody left.
     async fn reconcile(&self) -> Result<(), ProviderError> {
+        #[derive(Deserialize)]
+        #[serde(tag = "type", rename_all = "camelCase")]
+        enum Left {
+            Outbox(Outbox),
+            Deletion { id: String },
+        }
         let age = millis(self.config.reconciler_age_threshold);
         let query = Query::new(
             "reconcile",
-            "SELECT c.id, c.instanceId, c[\"to\"], c.message FROM c \
+            "SELECT c.type, c.id, c.instanceId, c[\"to\"], c.message FROM c \
              WHERE c.outboxAt <= GetCurrentTimestampStatic() - @age",
         )
         .bind("@age", age);
-        let old: Vec<Outbox> = self.client.query_all(&query).await?;
         let mut by_sender: BTreeMap<String, Vec<Outbox>> = BTreeMap::new();
-        for message in old {
-            by_sender.entry(message.partition.clone()).or_default().push(message);
+        for left in self.client.query_all(&query).await? {
+            match left {
+                Left::Outbox(message) => {
+                    by_sender.entry(message.partition.clone()).or_default().push(message)
+                }
+                Left::Deletion { id } => self.finish_deletion(&id).await?,
+            }
         }
-        for (partition, mut messages) in by_sender {
+        for (partition, messages) in by_sender {
             tracing::info!(from = partition, count = messages.len(), "delivering what was left in an outbox");
-            messages.sort_by_key(|message| place(&message.id));
-            let ids = self.deliver(&partition, &messages).await;
-            self.settle(&partition, &ids).await;
+            self.deliver_owned(&partition, messages).await;
         }
         Ok(())
     }

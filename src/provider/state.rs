@@ -6,7 +6,7 @@ use duroxide::providers::ProviderError;
 use duroxide::{Event, EventKind, SystemStats};
 
 use super::Inner;
-use crate::model::documents::{HEAD, KV, Kv, KvSlot, Page, Text, TextDocument};
+use crate::model::documents::{HEAD, KV, Kv, KvSlot, Page, Payload, TextDocument};
 use crate::model::keys;
 
 /// A long text can be replaced between reading its reference and reading it: then the reference is read
@@ -14,13 +14,19 @@ use crate::model::keys;
 const ATTEMPTS: usize = 5;
 
 impl Inner {
-    /// A text, wherever it is. `None`: there is none, or the document it was in has just been let go.
-    pub(super) async fn text(&self, partition: &str, text: Text) -> Result<Option<String>, ProviderError> {
-        let Some(reference) = text.reference else {
-            return Ok(text.text);
-        };
-        let document: Option<TextDocument> = self.client.read(partition, &reference).await?;
-        Ok(document.map(|document| document.text))
+    /// A text, wherever it is. `None`: the document it was in has just been let go.
+    pub(super) async fn text(
+        &self,
+        partition: &str,
+        payload: Payload,
+    ) -> Result<Option<String>, ProviderError> {
+        match payload {
+            Payload::Inline(text) => Ok(Some(text)),
+            Payload::Stored { id } => {
+                let document: Option<TextDocument> = self.client.read(partition, &id).await?;
+                Ok(document.map(|document| document.text))
+            }
+        }
     }
 
     pub(crate) async fn custom_status(
@@ -51,10 +57,10 @@ impl Inner {
         let partition = keys::instance_partition("get_kv_value", instance)?;
         for _ in 0..ATTEMPTS {
             let mut slots = self.kv_slots(&partition).await?;
-            let Some(slot) = slots.remove(key) else {
+            let Some(payload) = slots.remove(key).and_then(|slot| slot.value) else {
                 return Ok(None);
             };
-            if let Some(value) = self.text(&partition, slot.text).await? {
+            if let Some(value) = self.text(&partition, payload).await? {
                 return Ok(Some(value));
             }
         }
@@ -66,7 +72,8 @@ impl Inner {
         'attempt: for _ in 0..ATTEMPTS {
             let mut values = HashMap::new();
             for (key, slot) in self.kv_slots(&partition).await? {
-                match self.text(&partition, slot.text).await? {
+                let Some(payload) = slot.value else { continue };
+                match self.text(&partition, payload).await? {
                     Some(value) => values.insert(key, value),
                     None => continue 'attempt,
                 };
@@ -81,7 +88,7 @@ impl Inner {
         let kv: Kv = self.client.read(partition, KV).await?.unwrap_or_default();
         let mut slots = kv.store;
         slots.extend(kv.delta);
-        slots.retain(|_, slot| slot.text.text.is_some() || slot.text.reference.is_some());
+        slots.retain(|_, slot| slot.value.is_some());
         Ok(slots)
     }
 
@@ -96,10 +103,14 @@ impl Inner {
         }
         let values = if head.has_kv { self.kv_values(instance).await? } else { HashMap::new() };
         let first: Option<Page> = self.client.read(&partition, &format!("h:{}:1", head.execution)).await?;
+        let first = match first.and_then(|page| page.events.into_iter().next()) {
+            Some(payload) => self.text(&partition, payload).await?,
+            None => None,
+        };
         Ok(Some(SystemStats {
             history_event_count: head.events,
             history_size_bytes: head.bytes,
-            queue_pending_count: first.map_or(Ok(0), |page| carried_forward(operation, &page))?,
+            queue_pending_count: first.map_or(Ok(0), |event| carried_forward(operation, &event))?,
             kv_user_key_count: values.len() as u64,
             kv_total_value_bytes: values.values().map(|value| value.len() as u64).sum(),
         }))
@@ -107,10 +118,7 @@ impl Inner {
 }
 
 /// Messages that the previous execution carried into this one, as its first event says.
-fn carried_forward(operation: &str, page: &Page) -> Result<u64, ProviderError> {
-    let Some(text) = page.events.first() else {
-        return Ok(0);
-    };
+fn carried_forward(operation: &str, text: &str) -> Result<u64, ProviderError> {
     let event: Event = serde_json::from_str(text).map_err(|error| {
         ProviderError::permanent(operation, format!("the first event cannot be read: {error}"))
     })?;

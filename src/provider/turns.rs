@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::discovery::{Candidate, Found, PAGE, VersionRange, spread};
 use super::{Inner, millis, unique};
-use crate::model::documents::{AckTurn, Changed, KvSlot, LockedTurn, OutboxMessage, Page};
+use crate::model::documents::{AckTurn, Changed, KvSlot, LockedTurn, OutboxMessage, Page, Payload};
 use crate::model::tokens::{self, TurnToken};
 use crate::model::{items, keys};
 
@@ -153,7 +153,7 @@ impl Inner {
             return Ok(None);
         };
         let text = tokens::encode(&token);
-        match self.load_turn(partition, instance, &messages, history, kv).await {
+        match self.load_turn(partition, instance, messages, history, kv).await {
             Ok(item) => Ok(Some((item, text, attempts))),
             Err(error) => {
                 // An error means that no lock is held.
@@ -167,7 +167,7 @@ impl Inner {
         &self,
         partition: &str,
         instance: crate::model::documents::LockedInstance,
-        texts: &[String],
+        payloads: Vec<Payload>,
         mut pages: Vec<Page>,
         kv: HashMap<String, KvSlot>,
     ) -> Result<OrchestrationItem, ProviderError> {
@@ -176,13 +176,14 @@ impl Inner {
             pages.extend(self.pages(partition, instance.execution, known).await?);
         }
         let mut history_error = None;
-        let history = super::history::parse(&pages).unwrap_or_else(|error| {
+        let history = self.parse(partition, pages).await?.unwrap_or_else(|error| {
             history_error = Some(format!("Failed to deserialize history: {error}"));
             Vec::new()
         });
-        let mut messages = Vec::with_capacity(texts.len());
-        for text in texts {
-            match serde_json::from_str::<WorkItem>(text) {
+        let mut messages = Vec::with_capacity(payloads.len());
+        for payload in payloads {
+            let text = self.text(partition, payload).await?.unwrap_or_default();
+            match serde_json::from_str::<WorkItem>(&text) {
                 Ok(item) => messages.push(item),
                 // Like unreadable history: the runtime retries, then declares the instance poisoned.
                 Err(error) => history_error = Some(format!("Failed to deserialize a message: {error}")),
@@ -211,7 +212,8 @@ impl Inner {
     ) -> Result<HashMap<String, KvEntry>, ProviderError> {
         let mut snapshot = HashMap::with_capacity(slots.len());
         for (key, slot) in slots {
-            if let Some(value) = self.text(partition, slot.text).await? {
+            let Some(payload) = slot.value else { continue };
+            if let Some(value) = self.text(partition, payload).await? {
                 snapshot.insert(key, KvEntry { value, last_updated_at_ms: slot.at });
             }
         }
@@ -221,7 +223,8 @@ impl Inner {
     pub(crate) async fn ack_turn(self: &Arc<Self>, token: &str, turn: Turn) -> Result<(), ProviderError> {
         let operation = "ack_orchestration_item";
         let token: TurnToken = tokens::decode(operation, token)?;
-        let argument = ack_argument(operation, &token, turn, self.order.latest())?;
+        let mut argument = ack_argument(operation, &token, turn, self.order.latest())?;
+        self.stage_turn(&token, &mut argument).await?;
         let changed: Changed = self.procedure("ackTurn", &token.partition, &argument).await?;
         match changed.status.as_str() {
             "acked" | "repeated" => {}
@@ -349,6 +352,6 @@ fn ack_argument(
         version: turn.metadata.orchestration_version,
         parent: turn.metadata.parent_instance_id,
         status: turn.metadata.status,
-        output: turn.metadata.output,
+        output: turn.metadata.output.map(Payload::Inline),
     })
 }

@@ -121,6 +121,7 @@ impl Inner {
         match self.procedure("lockWork", &token.partition, &argument).await? {
             LockedWork::NotReady => Ok(None),
             LockedWork::Locked { item, attempts } => {
+                let item = self.text(&token.partition, item).await?.unwrap_or_default();
                 let item = serde_json::from_str(&item).map_err(|error| {
                     // The lock stays until it expires, so that an unreadable item does not spin.
                     let what =
@@ -146,7 +147,8 @@ impl Inner {
             else {
                 return Err(ProviderError::permanent(operation, "the completion of an activity must be one"));
             };
-            let message = items::message(operation, item, None)?;
+            let mut message = items::message(operation, item, None)?;
+            self.stage_completion(&token, &mut message).await?;
             let to = keys::instance_partition(operation, instance)?;
             if to == token.partition {
                 messages.push(message);

@@ -13,24 +13,25 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::config::Deployment;
 use crate::cosmos::client::{Target, encode};
 use crate::cosmos::{Client, Failure, retry};
+use crate::model::keys::SYSTEM_PARTITION;
 use migrations::{Applied, MIGRATIONS, Record};
 
 /// Transient failures at start-up are absorbed for this long; then the caller wants to know.
 const START_BUDGET: Duration = Duration::from_secs(8);
 
-/// The partition with the documents that belong to no instance.
-const SYSTEM_PARTITION: &str = "$system";
 const RECORD_ID: &str = "schema";
 
 /// Bundles remembered in the record; older ones are redeployed should they ever return.
 const REMEMBERED_BUNDLES: usize = 16;
 
-/// Brings the container to this crate's layout. Safe in any number of processes at once.
-pub(crate) async fn prepare(client: &Client) -> Result<(), ProviderError> {
+/// Brings the container to this crate's layout, or checks that somebody has. Safe in any number of processes at
+/// once.
+pub(crate) async fn prepare(client: &Client, deployment: Deployment) -> Result<(), ProviderError> {
     check_account(client).await?;
-    let mut container = ensure_container(client).await?;
+    let mut container = ensure_container(client, deployment).await?;
     check_partition_key(client, &container)?;
     // A lost race for the record means that somebody else made progress: look again.
     const ATTEMPTS: usize = 20;
@@ -47,6 +48,14 @@ pub(crate) async fn prepare(client: &Client) -> Result<(), ProviderError> {
         let deployed = record.as_ref().is_some_and(|record| record.bundles.contains(&procedures::BUNDLE));
         if layout == migrations::latest() && deployed {
             return Ok(());
+        }
+        if deployment == Deployment::Verify {
+            return Err(permanent(format!(
+                "container {:?} has layout {layout} of {} and {} the procedures of this version; start once with Deployment::Deploy, which brings it up to date",
+                client.container,
+                migrations::latest(),
+                if deployed { "has" } else { "lacks" }
+            )));
         }
         migrate(client, &mut container, layout).await?;
         if !deployed {
@@ -102,10 +111,13 @@ async fn check_account(client: &Client) -> Result<(), ProviderError> {
 }
 
 /// The container's properties; creates database and container when they are missing.
-async fn ensure_container(client: &Client) -> Result<Map<String, Value>, ProviderError> {
+async fn ensure_container(
+    client: &Client,
+    deployment: Deployment,
+) -> Result<Map<String, Value>, ProviderError> {
     let read = || send(client, "readContainer", client.container(Method::GET), Bytes::new());
     let body = match read().await {
-        Err(failure) if failure.is(404) => {
+        Err(failure) if failure.is(404) && deployment == Deployment::Deploy => {
             create_container(client).await?;
             read().await
         }

@@ -7,6 +7,7 @@ use duroxide::providers::{Provider, ProviderError, WorkItem};
 use duroxide_cosmos::{CosmosDBProvider, CosmosDBProviderConfig};
 use serde_json::json;
 
+use crate::support::faulty::{Fate, Faulty};
 use crate::support::{self, Container};
 
 const KEY: &str = "c2VjcmV0LWtleS1vZi10aGUtdGVzdA==";
@@ -96,6 +97,28 @@ async fn a_container_with_another_partition_key_is_refused() {
     let error = refusal(config).await;
     assert!(error.message.contains("/pk") && error.message.contains("COSMOS_CONTAINER"), "{error}");
     container.delete().await;
+}
+
+#[tokio::test]
+async fn a_database_that_may_not_be_created_names_the_setting() {
+    let config = support::config();
+    let refused = Faulty::start(&config, |what| match what {
+        "/dbs" => Fate::Refused(403, 0),
+        path if path.contains("/colls/") => Fate::Refused(404, 1003),
+        _ => Fate::Pass,
+    })
+    .await;
+    let error = refused.expect_err("must be refused");
+    assert!(!error.is_retryable() && error.message.contains("COSMOS_DATABASE"), "{error}");
+}
+
+#[tokio::test]
+async fn an_account_with_several_write_regions_is_refused() {
+    let config = support::config();
+    let refused =
+        Faulty::start(&config, |what| if what == "/" { Fate::MultiWrite } else { Fate::Pass }).await;
+    let error = refused.expect_err("must be refused");
+    assert!(!error.is_retryable() && error.message.contains("write regions"), "{error}");
 }
 
 /// Ids of any text run through enqueue, turn, activity and history.

@@ -7,8 +7,13 @@
 mod support;
 
 mod bad_input;
+mod clocks;
+mod deletion;
 mod delivery;
+mod faults;
 mod queues;
+mod session;
+mod sizes;
 mod start_up;
 mod validation;
 mod workflows;

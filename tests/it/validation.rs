@@ -1,7 +1,5 @@
-//! duroxide's own validation of providers, function by function.
-//!
-//! Left out until administration is complete: deletion and pruning, and the few tests of other groups that
-//! delete or prune. Of the two long-polling variants, ours is the one that waits.
+//! duroxide's own validation of providers, function by function: all of them. Of the two long-polling variants,
+//! ours is the one that waits.
 
 use std::sync::{Arc, Mutex};
 
@@ -86,6 +84,14 @@ validations! {
 }
 
 validations! {
+    bulk_deletion:
+    test_delete_instance_bulk_filter_combinations,
+    test_delete_instance_bulk_safety_and_limits,
+    test_delete_instance_bulk_completed_before_filter,
+    test_delete_instance_bulk_cascades_to_children,
+}
+
+validations! {
     cancellation:
     test_fetch_returns_running_state_for_active_orchestration,
     test_fetch_returns_terminal_state_when_orchestration_completed,
@@ -102,6 +108,7 @@ validations! {
     test_cancelling_nonexistent_activities_is_idempotent,
     test_batch_cancellation_deletes_multiple_activities,
     test_same_activity_in_worker_items_and_cancelled_is_noop,
+    test_orphan_activity_after_instance_force_deletion,
 }
 
 validations! {
@@ -137,6 +144,23 @@ validations! {
     test_custom_status_polling_no_change,
     test_custom_status_nonexistent_instance,
     test_custom_status_default_on_new_instance,
+}
+
+validations! {
+    deletion:
+    test_delete_terminal_instances,
+    test_delete_running_rejected_force_succeeds,
+    test_delete_nonexistent_instance,
+    test_delete_cleans_queues_and_locks,
+    test_cascade_delete_hierarchy,
+    test_force_delete_prevents_ack_recreation,
+    test_list_children,
+    test_delete_get_parent_id,
+    test_delete_get_instance_tree,
+    test_delete_instances_atomic,
+    test_delete_instances_atomic_force,
+    test_delete_instances_atomic_orphan_detection,
+    test_stale_activity_after_delete_recreate,
 }
 
 validations! {
@@ -183,9 +207,13 @@ validations! {
     test_kv_snapshot_in_fetch,
     test_kv_snapshot_after_clear_single,
     test_kv_snapshot_after_clear_all,
+    test_kv_execution_id_tracking,
     test_kv_cross_execution_overwrite,
     test_kv_cross_execution_remove_readd,
+    test_kv_prune_preserves_overwritten,
+    test_kv_prune_preserves_all_keys,
     test_kv_instance_isolation,
+    test_kv_delete_instance_cascades,
     test_kv_clear_nonexistent_key,
     test_kv_get_unknown_instance,
     test_kv_set_after_clear,
@@ -194,6 +222,8 @@ validations! {
     test_kv_special_chars_in_key,
     test_kv_snapshot_empty,
     test_kv_snapshot_cross_execution,
+    test_kv_prune_current_execution_protected,
+    test_kv_delete_instance_with_children,
     test_kv_clear_isolation,
     test_kv_delta_snapshot_excludes_current_execution,
     test_kv_delta_snapshot_includes_completed_execution,
@@ -202,6 +232,8 @@ validations! {
     test_kv_delta_clear_all_tombstones_store,
     test_kv_delta_merged_on_completion,
     test_kv_delta_merged_on_can,
+    test_kv_delta_delete_instance_cascades,
+    test_kv_delta_prune_untouched_key_survives,
 }
 
 validations! {
@@ -260,6 +292,14 @@ validations! {
     abandon_orchestration_item_ignore_attempt_decrements,
     ignore_attempt_never_goes_negative,
     max_attempt_count_across_message_batch,
+}
+
+validations! {
+    prune:
+    test_prune_options_combinations,
+    test_prune_safety,
+    test_prune_bulk,
+    test_prune_bulk_includes_running_instances,
 }
 
 validations! {

@@ -12,6 +12,7 @@ use super::headers;
 use super::reply::Reply;
 use super::request::Request;
 use super::route::ContainerPath;
+use super::triggers::Triggers;
 use super::{Answer, Service};
 
 /// The status of operations that were not the one that failed.
@@ -41,6 +42,7 @@ impl Service {
         if request.flag(headers::BATCH_CONTINUE_ON_ERROR) || explicitly_not(headers::BATCH_ATOMIC) {
             return Err(super::unsupported("batches that are not atomic").into());
         }
+        Triggers::refuse(request, "batches")?;
         let body = request.json()?;
         let Value::Array(operations) = &body else {
             return Err(

@@ -6,29 +6,38 @@ use crate::charge;
 use crate::error::ServiceError;
 use crate::rid::Leaf;
 use crate::store::{Container, Document, LogPosition, Transaction};
+use crate::value::Value;
 
 use super::containers::describe;
 use super::reply::{Failure, Reply};
 use super::request::Request;
 use super::route::ContainerPath;
+use super::triggers::Triggers;
 use super::{Answer, Service};
 
 impl Service {
     pub(super) async fn create_document(&self, path: ContainerPath<'_>, request: &Request) -> Answer {
         let container = self.owner(path)?;
         let body = request.json()?;
-        let mut txn = begin(&container, request).await?;
+        let triggers = Triggers::of(&container, request, "Create")?;
+        let txn = begin(&container, request).await?;
+        let (mut txn, body) = self.before(&triggers, txn, body).await?;
         let document = txn.create(&body).map_err(|error| failed(error, &txn))?;
-        finish(txn, 201, Some(&document), request).await
+        let (txn, answer) = self.after(&triggers, txn, &body, Some(&document)).await?;
+        finish(txn, Written { status: 201, document: Some(&document), answer }, request).await
     }
 
     pub(super) async fn upsert_document(&self, path: ContainerPath<'_>, request: &Request) -> Answer {
         let container = self.owner(path)?;
         let body = request.json()?;
-        let mut txn = begin(&container, request).await?;
+        let triggers = Triggers::of(&container, request, "Upsert")?;
+        let txn = begin(&container, request).await?;
+        let (mut txn, body) = self.before(&triggers, txn, body).await?;
         let (document, created) =
             txn.upsert(&body, request.if_match()).map_err(|error| failed(error, &txn))?;
-        finish(txn, if created { 201 } else { 200 }, Some(&document), request).await
+        let status = if created { 201 } else { 200 };
+        let (txn, answer) = self.after(&triggers, txn, &body, Some(&document)).await?;
+        finish(txn, Written { status, document: Some(&document), answer }, request).await
     }
 
     pub(super) fn read_document(&self, path: ContainerPath<'_>, id: &str, request: &Request) -> Answer {
@@ -60,10 +69,13 @@ impl Service {
     ) -> Answer {
         let container = self.owner(path)?;
         let body = request.json()?;
-        let mut txn = begin(&container, request).await?;
+        let triggers = Triggers::of(&container, request, "Replace")?;
+        let txn = begin(&container, request).await?;
         let id = resolve(&txn, id);
+        let (mut txn, body) = self.before(&triggers, txn, body).await?;
         let document = txn.replace(&id, &body, request.if_match()).map_err(|error| failed(error, &txn))?;
-        finish(txn, 200, Some(&document), request).await
+        let (txn, answer) = self.after(&triggers, txn, &body, Some(&document)).await?;
+        finish(txn, Written { status: 200, document: Some(&document), answer }, request).await
     }
 
     pub(super) async fn patch_document(
@@ -74,11 +86,12 @@ impl Service {
     ) -> Answer {
         let container = self.owner(path)?;
         let body = request.json()?;
+        Triggers::refuse(request, "patches")?;
         let mut txn = begin(&container, request).await?;
         let id = resolve(&txn, id);
         let patched = self.patch(&mut txn, &id, &body, request.if_match());
         let document = patched.map_err(|error| failed(error, &txn))?;
-        finish(txn, 200, Some(&document), request).await
+        finish(txn, Written { status: 200, document: Some(&document), answer: None }, request).await
     }
 
     pub(super) async fn delete_document(
@@ -88,10 +101,18 @@ impl Service {
         request: &Request,
     ) -> Answer {
         let container = self.owner(path)?;
+        let triggers = Triggers::of(&container, request, "Delete")?;
         let mut txn = begin(&container, request).await?;
         let id = resolve(&txn, id);
+        let mut deleted = Value::Undefined;
+        if triggers.any() {
+            // The triggers of a deletion see the document as the request's body.
+            deleted = txn.visible(&id).map(|document| document.value.clone()).unwrap_or_default();
+            (txn, _) = self.before(&triggers, txn, deleted.clone()).await?;
+        }
         txn.delete(&id, request.if_match()).map_err(|error| failed(error, &txn))?;
-        finish(txn, 204, None, request).await
+        let (txn, _) = self.after(&triggers, txn, &deleted, None).await?;
+        finish(txn, Written { status: 204, document: None, answer: None }, request).await
     }
 }
 
@@ -118,13 +139,26 @@ pub(super) async fn commit(txn: Transaction) -> Result<LogPosition, Failure> {
     Ok(committed.position)
 }
 
+/// What a write is answered with.
+struct Written<'a> {
+    status: u16,
+    document: Option<&'a Document>,
+    /// What a post-trigger left of the response body.
+    answer: Option<String>,
+}
+
 /// Commits a write and answers with the document.
-async fn finish(txn: Transaction, status: u16, document: Option<&Document>, request: &Request) -> Answer {
+async fn finish(txn: Transaction, written: Written<'_>, request: &Request) -> Answer {
+    let Written { status, document, answer } = written;
     let units = txn.charge();
     let container = Arc::clone(txn.container());
     let position = commit(txn).await?;
     let reply = match document {
-        Some(document) => Reply::resource(status, &document.value).minimal(request.wants_minimal()),
+        Some(document) => match answer {
+            Some(text) => Reply::json(status, text).header("etag", &document.etag),
+            None => Reply::resource(status, &document.value),
+        }
+        .minimal(request.wants_minimal()),
         None => Reply::empty(status),
     };
     Ok(describe(reply.charge(units).at(position), &container))

@@ -1,5 +1,7 @@
 //! Feeds of resources other than documents: lists and queries over their JSON.
 
+use std::collections::HashSet;
+
 use crate::charge::{self, QueryWork};
 use crate::error::ServiceError;
 use crate::limits::MAX_QUERY_BYTES;
@@ -35,15 +37,7 @@ impl QueryBody {
             )));
         }
         let parameters = match body.get("parameters") {
-            Value::Array(items) => items
-                .iter()
-                .map(|item| match item.get("name") {
-                    Value::String(name) => Ok((name.to_string(), item.get("value").clone())),
-                    other => {
-                        Err(ServiceError::bad_request(format!("A query parameter has no name: {other}")))
-                    }
-                })
-                .collect::<Result<_, _>>()?,
+            Value::Array(items) => parameters(items)?,
             Value::Undefined | Value::Null => Vec::new(),
             _ => return Err(ServiceError::bad_request("The query 'parameters' must be an array.")),
         };
@@ -59,6 +53,28 @@ impl QueryBody {
         }
         identity
     }
+}
+
+fn parameters(items: &[Value]) -> Result<Vec<(String, Value)>, ServiceError> {
+    let refused = |message| Err(ServiceError::bad_request(message));
+    let mut parameters: Vec<(String, Value)> = Vec::with_capacity(items.len());
+    let mut names = HashSet::new();
+    for item in items {
+        let name = item.get("name").as_str().unwrap_or_default();
+        let identifier = name.strip_prefix('@').unwrap_or_default();
+        let part = |c: char| c == '_' || c.is_alphanumeric();
+        if identifier.is_empty() || !identifier.chars().all(part) {
+            return refused(
+                "Message: {\"Errors\":[\"Parameter names should be in the format of symbol '@' followed by a valid \
+                 identifier.\"]}",
+            );
+        }
+        if !names.insert(name) {
+            return refused("Message: {\"Errors\":[\"Specified duplicate parameter name.\"]}");
+        }
+        parameters.push((name.to_owned(), item.get("value").clone()));
+    }
+    Ok(parameters)
 }
 
 impl Service {

@@ -3,19 +3,24 @@
 mod account;
 mod batch;
 mod containers;
+mod control;
 mod databases;
 mod documents;
+mod faulty;
 mod feed;
 mod headers;
 mod offers;
 mod patch;
 mod pkranges;
 mod query;
+mod query_metrics;
+mod query_plan;
 mod reply;
 mod request;
 mod route;
+mod scripts;
 mod server;
-mod sprocs;
+mod triggers;
 
 use std::sync::OnceLock;
 
@@ -24,11 +29,13 @@ use http::Response;
 
 use crate::auth::{MasterKey, Signed};
 use crate::error::ServiceError;
+use crate::faults::{RequestLog, Rules};
 use crate::limits::MAX_REQUEST_BYTES;
 use crate::script::Engine;
 use crate::stats::Recorder;
 use crate::store::{Account, Clock};
 
+use faulty::Trace;
 use reply::{Failure, Reply};
 use request::Request;
 use route::{Operation, Path};
@@ -41,6 +48,10 @@ pub(crate) struct Service {
     pub(crate) key: MasterKey,
     pub(crate) engine: Engine,
     pub(crate) stats: Recorder,
+    pub(crate) faults: Rules,
+    pub(crate) requests: RequestLog,
+    /// Whether there is a control endpoint.
+    pub(crate) control: bool,
     /// The address that clients are told.
     pub(crate) endpoint: OnceLock<String>,
 }
@@ -54,40 +65,63 @@ impl Service {
         let started = std::time::Instant::now();
         let (parts, body) = request.into_parts();
         let uri = parts.uri.path().to_owned();
-        let request = Request { method: parts.method, headers: parts.headers, body };
+        let request = Request { method: parts.method, headers: parts.headers, body, refuse_after: None };
         let activity_id = match request.header(headers::ACTIVITY_ID).map(uuid::Uuid::parse_str) {
             Some(Ok(id)) => id.to_string(),
             _ => uuid::Uuid::new_v4().to_string(),
         };
-        let reply = match self.answer(&uri, &request).await {
+        let mut trace = Trace::default();
+        let asked = if self.control { control::asked(&uri) } else { None };
+        let controls = asked.is_some();
+        let answer = if let Some(asked) = asked {
+            self.control(&request.method, &asked, &request.body)
+        } else {
+            self.answer(&uri, &request, &mut trace).await
+        };
+        let reply = match answer {
             Ok(reply) => reply,
             Err(failure) => failure.into_reply(&activity_id, &uri),
         };
-        let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
-        reply.header(headers::REQUEST_DURATION_MS, &format!("{milliseconds:.3}")).into_response(&activity_id)
+        let time = started.elapsed();
+        let milliseconds = time.as_secs_f64() * 1000.0;
+        let reply = reply.header(headers::REQUEST_DURATION_MS, &format!("{milliseconds:.3}"));
+        let response = reply.into_response(&activity_id);
+        if !controls {
+            self.remember(trace, &request.method, &uri, time, &response);
+        }
+        response
     }
 
-    async fn answer(&self, uri: &str, request: &Request) -> Answer {
+    async fn answer(&self, uri: &str, request: &Request, trace: &mut Trace) -> Answer {
         let path = Path::parse(uri)?;
         self.authorize(&path, request)?;
         let segments = path.segments();
         let operation = Operation::resolve(&segments, request);
-        let answer = if request.body.len() > MAX_REQUEST_BYTES {
-            Err(ServiceError::too_large().into())
-        } else {
-            // Boxed: the futures of some operations are large.
-            Box::pin(self.dispatch(operation, request)).await
-        };
-        let units = match &answer {
-            Ok(reply) => reply.units(),
-            Err(failure) => failure.units(),
-        };
         let procedure = match operation {
             Operation::ExecuteProcedure(_, id) => Some(id),
             _ => None,
         };
-        self.stats.record(operation.name(), procedure, units);
+        let plan = self.faults.plan(operation.name(), procedure, uri);
+        trace.operation = operation.name();
+        trace.faulted = plan.is_some();
+        if self.requests.is_on() {
+            trace.procedure = procedure.map(str::to_owned);
+        }
+        let answer = if plan.is_some() {
+            Box::pin(self.faulted(plan, operation, request)).await
+        } else {
+            self.carry_out(operation, request).await
+        };
+        self.stats.record(operation.name(), procedure, units(&answer));
         answer
+    }
+
+    async fn carry_out(&self, operation: Operation<'_>, request: &Request) -> Answer {
+        if request.body.len() > MAX_REQUEST_BYTES {
+            return Err(ServiceError::too_large().into());
+        }
+        // Boxed: the futures of some operations are large.
+        Box::pin(self.dispatch(operation, request)).await
     }
 
     fn authorize(&self, path: &Path, request: &Request) -> Result<(), ServiceError> {
@@ -126,18 +160,18 @@ impl Service {
             Operation::ReplaceDocument(path, id) => self.replace_document(path, id, request).await,
             Operation::PatchDocument(path, id) => self.patch_document(path, id, request).await,
             Operation::DeleteDocument(path, id) => self.delete_document(path, id, request).await,
-            Operation::CreateProcedure(path) => self.create_procedure(path, request).await,
-            Operation::ListProcedures(path) => self.list_procedures(path, request),
-            Operation::QueryProcedures(path) => self.query_procedures(path, request),
-            Operation::ReadProcedure(path, id) => self.read_procedure(path, id, request),
-            Operation::ReplaceProcedure(path, id) => self.replace_procedure(path, id, request).await,
-            Operation::DeleteProcedure(path, id) => self.delete_procedure(path, id, request).await,
+            Operation::CreateScript(kind, path) => self.create_script(kind, path, request).await,
+            Operation::ListScripts(kind, path) => self.list_scripts(kind, path, request),
+            Operation::QueryScripts(kind, path) => self.query_scripts(kind, path, request),
+            Operation::ReadScript(kind, path, id) => self.read_script(kind, path, id, request),
+            Operation::ReplaceScript(kind, path, id) => self.replace_script(kind, path, id, request).await,
+            Operation::DeleteScript(kind, path, id) => self.delete_script(kind, path, id, request).await,
             Operation::ExecuteProcedure(path, id) => self.execute_procedure(path, id, request).await,
             Operation::ListOffers => self.list_offers(request),
             Operation::QueryOffers => self.query_offers(request),
             Operation::ReadOffer(id) => self.read_offer(id),
             Operation::ChangeFeed(_) => Err(unsupported("the change feed").into()),
-            Operation::QueryPlan(_) => Err(unsupported("query plan requests").into()),
+            Operation::QueryPlan(path) => self.query_plan(path, request),
             Operation::Unsupported(what) => Err(unsupported(what).into()),
             Operation::Unknown => Err(ServiceError::new(
                 405,
@@ -146,6 +180,14 @@ impl Service {
             )
             .into()),
         }
+    }
+}
+
+/// The request units of an answer.
+fn units(answer: &Answer) -> f64 {
+    match answer {
+        Ok(reply) => reply.units(),
+        Err(failure) => failure.units(),
     }
 }
 

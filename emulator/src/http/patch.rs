@@ -43,6 +43,9 @@ impl Service {
         for operation in operations.iter() {
             apply(&mut patched, operation)?;
         }
+        if patched.get("id").as_str() != Some(id) {
+            return Err(ServiceError::bad_request("The id of a document cannot be patched."));
+        }
         txn.replace(id, &patched, if_match)
     }
 }

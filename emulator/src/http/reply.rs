@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::charge;
 use crate::error::ServiceError;
+use crate::faults::{DROPPED_STATUS, Dropped};
 use crate::store::LogPosition;
 use crate::value::{Object, Value};
 
@@ -150,6 +151,9 @@ impl Reply {
 
     /// The HTTP response.
     pub(crate) fn into_response(self, activity_id: &str) -> Response<Bytes> {
+        if self.status == DROPPED_STATUS {
+            return dropped();
+        }
         let has_body = !self.body.is_empty();
         let mut response = Response::new(self.body);
         *response.status_mut() =
@@ -169,6 +173,14 @@ impl Reply {
         }
         response
     }
+}
+
+/// Stands for a connection that is closed without an answer.
+fn dropped() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::from_u16(DROPPED_STATUS).unwrap_or(StatusCode::BAD_GATEWAY);
+    response.extensions_mut().insert(Dropped);
+    response
 }
 
 /// Headers of every answer.

@@ -5,21 +5,22 @@ use http::{HeaderMap, Method};
 
 use crate::epk;
 use crate::error::ServiceError;
-use crate::limits::DEFAULT_PAGE_ROWS;
 use crate::store::{LogPosition, PartitionKey, PartitionKeyDefinition};
 use crate::value::Value;
 
 use super::headers;
 
-/// Rows of a page when the client leaves the number to the server (`-1`).
-const SERVER_DECIDES: usize = 1000;
+/// Rows of a page when the client does not say: what the service gives, whose documentation has 100.
+const DEFAULT_PAGE_ROWS: usize = 1000;
 
 /// A request with its body read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// A fault: operations of a stored procedure are refused after this many.
+    pub(crate) refuse_after: Option<u64>,
 }
 
 impl Request {
@@ -68,17 +69,18 @@ impl Request {
         })
     }
 
-    /// Rows of a page.
+    /// Rows of a page; with -1 as many as fit one.
     ///
     /// # Errors
-    /// 400 for anything but a positive number or -1.
+    /// 400 for anything but a number from -1.
     pub(crate) fn page_rows(&self) -> Result<usize, ServiceError> {
         match self.header(headers::MAX_ITEM_COUNT).map(str::trim) {
-            None | Some("") => Ok(DEFAULT_PAGE_ROWS),
-            Some("-1") => Ok(SERVER_DECIDES),
-            Some(text) => text.parse().ok().filter(|count| *count > 0).ok_or_else(|| {
+            None | Some("" | "0") => Ok(DEFAULT_PAGE_ROWS),
+            Some("-1") => Ok(usize::MAX),
+            Some(text) => text.parse().map_err(|_| {
                 ServiceError::bad_request(format!(
-                    "The value '{text}' specified for max-item-count is not valid."
+                    "The input PageSize {text} is invalid. Ensure to pass a valid page size which must be a positive \
+                     integer or -1 for a dynamic page size."
                 ))
             }),
         }

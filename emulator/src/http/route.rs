@@ -5,6 +5,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::error::ServiceError;
 use crate::rid;
+use crate::store::ScriptKind;
 
 use super::headers;
 use super::request::Request;
@@ -20,9 +21,11 @@ impl Path {
     /// Decodes a path.
     ///
     /// # Errors
-    /// 400 when it is not valid UTF-8, or ends in a slash.
+    /// 400 when it is not valid UTF-8, or has an empty segment.
     pub(crate) fn parse(path: &str) -> Result<Self, ServiceError> {
         let trimmed = path.strip_prefix('/').unwrap_or(path);
+        // The Python SDK ends its paths in a slash.
+        let trimmed = trimmed.strip_suffix('/').unwrap_or(trimmed);
         if trimmed.is_empty() {
             return Ok(Self { segments: Vec::new() });
         }
@@ -90,12 +93,12 @@ pub(crate) enum Operation<'a> {
     ReplaceDocument(ContainerPath<'a>, &'a str),
     PatchDocument(ContainerPath<'a>, &'a str),
     DeleteDocument(ContainerPath<'a>, &'a str),
-    CreateProcedure(ContainerPath<'a>),
-    ListProcedures(ContainerPath<'a>),
-    QueryProcedures(ContainerPath<'a>),
-    ReadProcedure(ContainerPath<'a>, &'a str),
-    ReplaceProcedure(ContainerPath<'a>, &'a str),
-    DeleteProcedure(ContainerPath<'a>, &'a str),
+    CreateScript(ScriptKind, ContainerPath<'a>),
+    ListScripts(ScriptKind, ContainerPath<'a>),
+    QueryScripts(ScriptKind, ContainerPath<'a>),
+    ReadScript(ScriptKind, ContainerPath<'a>, &'a str),
+    ReplaceScript(ScriptKind, ContainerPath<'a>, &'a str),
+    DeleteScript(ScriptKind, ContainerPath<'a>, &'a str),
     ExecuteProcedure(ContainerPath<'a>, &'a str),
     ListOffers,
     QueryOffers,
@@ -176,23 +179,27 @@ impl<'a> Operation<'a> {
                 _ => Self::Unknown,
             },
             ["docs", _, "attachments", ..] => Self::Unsupported("attachments"),
-            ["sprocs"] => feed(
-                method,
-                query,
-                Self::ListProcedures(path),
-                Self::CreateProcedure(path),
-                Self::QueryProcedures(path),
-            ),
-            ["sprocs", id] => match *method {
-                Method::GET => Self::ReadProcedure(path, id),
-                Method::PUT => Self::ReplaceProcedure(path, id),
-                Method::DELETE => Self::DeleteProcedure(path, id),
-                Method::POST => Self::ExecuteProcedure(path, id),
-                _ => Self::Unknown,
-            },
-            ["triggers", ..] => Self::Unsupported("triggers"),
-            ["udfs", ..] => Self::Unsupported("user-defined functions"),
+            ["sprocs", id] if method == Method::POST => Self::ExecuteProcedure(path, id),
+            ["sprocs", ref rest @ ..] => Self::script(ScriptKind::Procedure, path, rest, request),
+            ["triggers", ref rest @ ..] => Self::script(ScriptKind::Trigger, path, rest, request),
+            ["udfs", ref rest @ ..] => Self::script(ScriptKind::Function, path, rest, request),
             ["conflicts", ..] => Self::Unsupported("conflicts"),
+            _ => Self::Unknown,
+        }
+    }
+
+    fn script(kind: ScriptKind, path: ContainerPath<'a>, rest: &[&'a str], request: &Request) -> Self {
+        match (rest, &request.method) {
+            ([], method) => feed(
+                method,
+                request.is_query(),
+                Self::ListScripts(kind, path),
+                Self::CreateScript(kind, path),
+                Self::QueryScripts(kind, path),
+            ),
+            ([id], &Method::GET) => Self::ReadScript(kind, path, id),
+            ([id], &Method::PUT) => Self::ReplaceScript(kind, path, id),
+            ([id], &Method::DELETE) => Self::DeleteScript(kind, path, id),
             _ => Self::Unknown,
         }
     }
@@ -224,18 +231,28 @@ impl<'a> Operation<'a> {
             Self::ReplaceDocument(..) => "document.replace",
             Self::PatchDocument(..) => "document.patch",
             Self::DeleteDocument(..) => "document.delete",
-            Self::CreateProcedure(_) => "sproc.create",
-            Self::ListProcedures(_) => "sproc.list",
-            Self::QueryProcedures(_) => "sproc.query",
-            Self::ReadProcedure(..) => "sproc.read",
-            Self::ReplaceProcedure(..) => "sproc.replace",
-            Self::DeleteProcedure(..) => "sproc.delete",
+            Self::CreateScript(kind, _) => by_kind(*kind, ["sproc.create", "trigger.create", "udf.create"]),
+            Self::ListScripts(kind, _) => by_kind(*kind, ["sproc.list", "trigger.list", "udf.list"]),
+            Self::QueryScripts(kind, _) => by_kind(*kind, ["sproc.query", "trigger.query", "udf.query"]),
+            Self::ReadScript(kind, ..) => by_kind(*kind, ["sproc.read", "trigger.read", "udf.read"]),
+            Self::ReplaceScript(kind, ..) => {
+                by_kind(*kind, ["sproc.replace", "trigger.replace", "udf.replace"])
+            }
+            Self::DeleteScript(kind, ..) => by_kind(*kind, ["sproc.delete", "trigger.delete", "udf.delete"]),
             Self::ExecuteProcedure(..) => "sproc.execute",
             Self::ListOffers => "offer.list",
             Self::QueryOffers => "offer.query",
             Self::ReadOffer(_) => "offer.read",
             Self::Unsupported(_) | Self::Unknown => "unsupported",
         }
+    }
+}
+
+fn by_kind(kind: ScriptKind, names: [&'static str; 3]) -> &'static str {
+    match kind {
+        ScriptKind::Procedure => names[0],
+        ScriptKind::Trigger => names[1],
+        ScriptKind::Function => names[2],
     }
 }
 

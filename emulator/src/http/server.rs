@@ -1,6 +1,5 @@
 //! The socket: HTTP/1.1 connections, their limits and the orderly stop.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::error::ServiceError;
+use crate::faults::Dropped;
 use crate::limits::MAX_REQUEST_BYTES;
 
 use super::Service;
@@ -106,7 +106,7 @@ fn log_end(result: Result<(), hyper::Error>, peer: SocketAddr) {
 async fn serve(
     service: Arc<Service>,
     request: http::Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<Full<Bytes>>, Dropped> {
     let (parts, body) = request.into_parts();
     let response =
         match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_REQUEST_BYTES).collect()).await {
@@ -117,7 +117,11 @@ async fn serve(
             }
             Err(_) => refuse(ServiceError::new(408, 0, "The request body did not arrive in time.")),
         };
-    Ok(response.map(Full::new))
+    // The connection ends with an error of its handler, without a byte of an answer.
+    match response.extensions().get::<Dropped>() {
+        Some(dropped) => Err(*dropped),
+        None => Ok(response.map(Full::new)),
+    }
 }
 
 /// Answers a request to its end even when the client goes away meanwhile, as the service does.

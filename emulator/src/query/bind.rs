@@ -268,7 +268,7 @@ fn name_items(items: &mut [SelectItem]) -> Result<()> {
         if !names.insert(Arc::clone(&item.name)) {
             let message =
                 format!("Property name '{}' is specified more than once in the SELECT clause.", item.name);
-            return Err(located("SC2012", item.span, &message));
+            return Err(located("SC2022", item.span, &message));
         }
     }
     Ok(())

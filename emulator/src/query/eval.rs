@@ -158,9 +158,9 @@ impl<'c> Machine<'c> {
 
     /// Elements that are `undefined` are left out.
     fn array(&mut self, items: &[Expr]) -> Result<Value> {
-        let mut values = self.eval_all(items)?;
-        values.retain(|value| !value.is_undefined());
-        Ok(values.into())
+        let values = self.eval_all(items)?;
+        let kept = values.into_iter().map(|value| if value.is_undefined() { Value::Null } else { value });
+        Ok(kept.collect::<Vec<_>>().into())
     }
 
     /// Members that are `undefined` are left out.

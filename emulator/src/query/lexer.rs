@@ -81,18 +81,14 @@ impl<'t> Lexer<'t> {
         rest.get(..len).unwrap_or_default()
     }
 
-    /// White space, `-- line` and `/* block */` comments.
+    /// White space and `-- line` comments. The service has no block comments.
     fn skip_blanks(&mut self) {
         loop {
             self.take_while(|c| c.is_whitespace() || c == '\u{feff}');
-            let rest = self.rest();
-            if rest.starts_with("--") {
-                self.take_while(|c| c != '\n');
-            } else if rest.starts_with("/*") {
-                self.at += rest.find("*/").map_or(rest.len(), |end| end + 2);
-            } else {
+            if !self.rest().starts_with("--") {
                 return;
             }
+            self.take_while(|c| c != '\n');
         }
     }
 

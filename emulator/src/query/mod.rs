@@ -1,15 +1,20 @@
-//! The query language: text to tree (`lexer`, `parse`), names and checks (`bind`), evaluation (`eval`, `exec`)
-//! and what the store may use to find candidates (`plan`).
+//! The query language: text to tree (`lexer`, `parse`), names and checks (`bind`), evaluation (`eval`, `exec`),
+//! what the store may use to find candidates (`plan`), and how clients spread a query over partitions
+//! (`distribution`).
 //!
 //! Nothing here does I/O or knows HTTP. Recursion is bounded by the parser, so no query can exhaust the stack.
 //!
 //! Where the service's behaviour is not documented, or the documentation and what clients rely on disagree:
 //! - `=` and `!=` between different types give false and true, not `undefined` as the reference's table has it:
-//!   `c.x != null` is how the SDKs' LINQ finds values.
+//!   the interpreter that Microsoft checks the service's answers with (the .NET SDK's test project) does so, and
+//!   `c.x != null` is how the SDKs' LINQ finds values. Only `undefined` itself makes them `undefined`.
 //! - `NOT` binds weaker than comparisons.
 //! - String positions and lengths count code points.
 //! - A result that JSON cannot carry, such as `1/0`, is `undefined`.
-//! - ORDER BY several paths needs no composite index and keeps documents that lack one of the paths.
+//! - ORDER BY several paths keeps documents that lack one of the paths; that it needs a composite index is for the
+//!   gateway to check.
+//! - A member of an array literal that is `undefined` becomes `null`, and a parameter without a value is `undefined`:
+//!   recorded from the service.
 //! - Aggregates may stand inside larger expressions, and GROUP BY may be combined with ORDER BY.
 
 // Comes off when the store and the gateway use the module.
@@ -18,6 +23,7 @@
 mod ast;
 mod bind;
 mod display;
+mod distribution;
 mod error;
 mod eval;
 mod exec;
@@ -35,12 +41,12 @@ use std::sync::Arc;
 use crate::error::ServiceError;
 use crate::value::Value;
 
+pub(crate) use distribution::{ExecutionInfo, KeyFilter};
 // The store takes predicates apart.
 #[allow(unused_imports)]
 pub(crate) use plan::{Limit, Predicate, Test};
 
 use ast::{Origin, Projection, Select};
-use error::located;
 
 /// A parsed and checked query.
 #[derive(Debug, Clone)]
@@ -140,18 +146,13 @@ impl Query {
     /// ORDER BY, DISTINCT and aggregates, no more documents are taken than the rows need.
     ///
     /// # Errors
-    /// 400 for a missing parameter, a count that is none, and what a user-defined function throws.
+    /// 400 for a count that is none, and for what a user-defined function throws. A parameter without a value is
+    /// `undefined`.
     pub(crate) fn run<'a>(
         &self,
         documents: impl Iterator<Item = &'a Value>,
         context: &Context<'_>,
     ) -> Result<Vec<Value>, ServiceError> {
-        for (name, span) in &self.facts.parameters {
-            if context.parameter(name).is_none() {
-                let message = format!("Identifier '{name}' could not be resolved.");
-                return Err(located("SC2001", *span, &message));
-            }
-        }
         let mut machine = eval::Machine::new(&self.facts, context);
         if self.streams {
             return machine.select_from(&self.select, &mut documents.cloned());
@@ -168,6 +169,33 @@ impl Query {
     /// The ORDER BY paths, `true` for descending, if all are plain paths of the document.
     pub(crate) fn order_by_paths(&self) -> Option<Vec<(Vec<String>, bool)>> {
         plan::order_by_paths(&self.select)
+    }
+
+    /// The ORDER BY paths as in [`Self::order_by_paths`], if the rows come document by document in that order.
+    pub(crate) fn sorted_by(&self) -> Option<Vec<(Vec<String>, bool)>> {
+        if self.select.distinct { None } else { self.order_by_paths() }
+    }
+
+    /// What a page of the query can be continued with: the order alone where pages start at a place in it, as
+    /// clients change the filter on the way.
+    pub(crate) fn continued_by(&self) -> Option<String> {
+        let items: Vec<String> = self.select.order_by.iter().map(ToString::to_string).collect();
+        self.sorted_by().map(|_| format!("ORDER BY {}", items.join(", ")))
+    }
+
+    /// The query without TOP, OFFSET and LIMIT.
+    pub(crate) fn without_window(&self) -> Query {
+        let mut query = self.clone();
+        (query.select.top, query.select.offset_limit) = (None, None);
+        query
+    }
+
+    /// The rows to skip and the rows to return at most.
+    ///
+    /// # Errors
+    /// 400 for a count that is none.
+    pub(crate) fn window(&self, context: &Context<'_>) -> Result<(usize, usize), ServiceError> {
+        exec::window(&self.select, context)
     }
 
     /// The rows TOP or OFFSET and LIMIT ask for, skipped ones included. These are rows, not documents: with

@@ -6,15 +6,20 @@
 
   const { construct } = Reflect;
   const { defineProperty, getPrototypeOf, setPrototypeOf } = Object;
+  const { apply } = Reflect;
   const NativeError = Error;
+  const errorToString = Error.prototype.toString;
+  const wellFormed = String.prototype.toWellFormed;
+  const WRAPPER_FILE = '<wrapper>';
+  const global = globalThis;
 
   function defineGlobal(name, value) {
-    defineProperty(globalThis, name, { value, writable: true, configurable: true });
+    defineProperty(global, name, { value, writable: true, configurable: true });
   }
 
   // The service's engine understands `new Error(number, message)`.
   function shimError(name) {
-    const Native = globalThis[name];
+    const Native = global[name];
     function Shim(first, second) {
       const numbered = typeof first === 'number';
       const text = numbered && arguments.length > 1 ? second : first;
@@ -68,13 +73,68 @@
     defineGlobal('Date', Shifted);
   }
 
+  // Frames in the service's style, without those of the wrapper and of natives.
+  function frames(stack) {
+    let text = '';
+    for (const line of stack.split('\n')) {
+      if (line === '' || line.includes(WRAPPER_FILE) || line.includes('(native)')) continue;
+      const frame = line.trim().replace('at <anonymous>', 'at Anonymous function');
+      text += '\n   ' + frame;
+    }
+    return text;
+  }
+
+  // What the caller is told about a value thrown in `file`: `[number, text]`, both strings.
+  function describe(thrown, file) {
+    const isObject = (typeof thrown === 'object' && thrown !== null) || typeof thrown === 'function';
+    let number = '';
+    let title;
+    let stack = '';
+    if (isObject && typeof thrown.number === 'number') number = String(thrown.number);
+    if (thrown instanceof NativeError) {
+      title = apply(errorToString, thrown, []);
+      if (typeof thrown.stack === 'string') {
+        stack = '\r\nStack trace: ' + title + frames(thrown.stack) + '\n   at Global code (' + file + ':1:2)';
+      }
+    } else if (isObject && typeof thrown.message === 'string') {
+      title = 'Error: ' + thrown.message;
+    } else {
+      title = String(thrown);
+    }
+    return [number, apply(wellFormed, title + stack, [])];
+  }
+
+  // Library functions younger than ES2017, for those who want no more than the service's engine surely has.
+  const newer = [
+    [Array, ['fromAsync']],
+    [Array.prototype, ['flat', 'flatMap', 'at', 'findLast', 'findLastIndex', 'toReversed', 'toSorted', 'toSpliced', 'with']],
+    [Object, ['fromEntries', 'groupBy', 'hasOwn']],
+    [Map, ['groupBy']],
+    [Promise, ['allSettled', 'any', 'try', 'withResolvers']],
+    [Promise.prototype, ['finally']],
+    [String.prototype, ['at', 'isWellFormed', 'matchAll', 'replaceAll', 'toWellFormed', 'trimEnd', 'trimStart']],
+    [RegExp, ['escape']],
+    [Set.prototype, ['difference', 'intersection', 'isDisjointFrom', 'isSubsetOf', 'isSupersetOf', 'symmetricDifference', 'union']],
+    [Error, ['isError']],
+    [Math, ['f16round', 'sumPrecise']],
+    [JSON, ['isRawJSON', 'rawJSON']],
+    [global, ['AggregateError', 'BigInt', 'BigInt64Array', 'BigUint64Array', 'DOMException', 'FinalizationRegistry',
+      'Float16Array', 'Iterator', 'WeakRef', 'globalThis', 'navigator', 'performance', 'structuredClone']],
+  ];
+
+  function removeNewer() {
+    for (const [owner, names] of newer) {
+      for (const name of names) delete owner[name];
+    }
+  }
+
   const NumberedError = shimError('Error');
   for (const name of ['EvalError', 'RangeError', 'ReferenceError', 'SyntaxError', 'TypeError', 'URIError']) {
     setPrototypeOf(shimError(name), NumberedError);
   }
   forbidCodeFromStrings();
   // Not in the service's engine, and able to block a thread or to run past the end of a turn.
-  for (const name of ['Atomics', 'SharedArrayBuffer', 'queueMicrotask']) delete globalThis[name];
+  for (const name of ['Atomics', 'SharedArrayBuffer', 'queueMicrotask']) delete global[name];
 
-  return { NativeError, NumberedError, defineGlobal, shiftClock };
+  return { NumberedError, defineGlobal, describe, removeNewer, shiftClock };
 });

@@ -1,4 +1,4 @@
-//! Stored procedures: the server-side JavaScript API on QuickJS.
+//! Stored procedures, triggers and user-defined functions: the server-side JavaScript API on QuickJS.
 //!
 //! A run is one transaction over one logical partition. The caller hands the transaction in as a
 //! [`Collection`]; it moves to a script thread, and comes back with the [`Outcome`] to be committed or rolled
@@ -9,18 +9,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::error::ServiceError;
 use crate::value::Value;
 
 mod bytecode;
 mod engine;
-mod failure;
+pub(crate) mod failure;
+mod functions;
 mod host;
 mod session;
+mod syntax;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use engine::Engine;
+pub(crate) use functions::Functions;
+pub use syntax::ScriptSyntax;
+pub(crate) use syntax::{Newer, newer_syntax};
 
 /// What a script may do to the documents of its logical partition; implemented by the store's transaction.
 ///
@@ -89,15 +96,36 @@ pub(crate) struct Page {
     pub continuation: Option<String>,
 }
 
-/// One execution of a stored procedure.
+/// What a script runs as.
+#[derive(Debug, Clone)]
+pub(crate) enum Role {
+    /// Applied to the arguments in the request's body; the response's body is the result.
+    Procedure,
+    /// Before the operation named; the request's body is a document, and what is left of it the result.
+    PreTrigger { operation: &'static str },
+    /// After the operation named; the request's body is a document, and the response's body the result.
+    PostTrigger {
+        operation: &'static str,
+        /// JSON of the document as stored, empty for a deletion.
+        response: String,
+        /// `getMaxResourceQuota()`
+        quota: String,
+        /// `getResourceQuotaCurrentUsage()`
+        usage: String,
+    },
+}
+
+/// One execution of a stored procedure or trigger.
 #[derive(Debug)]
 pub(crate) struct Call {
-    /// The procedure's id, for stack traces.
+    /// What the script runs as.
+    pub role: Role,
+    /// The script's id, for stack traces.
     pub script_id: String,
-    /// The procedure's source.
+    /// The script's source.
     pub body: Arc<str>,
     /// The HTTP body.
-    pub arguments: Vec<u8>,
+    pub arguments: Bytes,
     /// Whether `console.log` is captured.
     pub enable_logging: bool,
     /// How long the run may take.
@@ -106,6 +134,8 @@ pub(crate) struct Call {
     pub refuse_after: Option<u64>,
     /// How far the server's clock is ahead of this machine's.
     pub clock_offset_ms: i64,
+    /// Whether newer library functions are there.
+    pub syntax: ScriptSyntax,
 }
 
 /// How an execution ended. `Err` means the transaction must be rolled back.
@@ -121,4 +151,11 @@ pub(crate) struct Outcome<C> {
     pub operations: u64,
     /// How long the run kept its script thread busy.
     pub cpu: Duration,
+}
+
+impl<C> Outcome<C> {
+    /// Of a script that was not run at all.
+    pub(crate) fn refused(collection: C, error: ServiceError) -> Self {
+        Self { collection, result: Err(error), logs: None, operations: 0, cpu: Duration::ZERO }
+    }
 }

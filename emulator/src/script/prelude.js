@@ -11,9 +11,8 @@
   const { parse, stringify } = JSON;
   const { apply } = Reflect;
   const { create, defineProperty, freeze, keys } = Object;
-  const errorToString = Error.prototype.toString;
   const wellFormed = String.prototype.toWellFormed;
-  const { NativeError, NumberedError, defineGlobal } = language;
+  const { NumberedError, defineGlobal } = language;
 
   const messages = freeze({
     optionsNotValid: 'The "options" parameter must be of type "object". Actual type is: "%s".',
@@ -47,7 +46,6 @@
   });
 
   const LOG_RESULTS = 'x-ms-documentdb-script-log-results';
-  const WRAPPER_FILE = '<wrapper>';
 
   let settings;
 
@@ -67,37 +65,6 @@
     const error = new NumberedError(status, body);
     error.body = body;
     return error;
-  }
-
-  // Frames in the service's style, without those of this file and of natives.
-  function frames(stack) {
-    let text = '';
-    for (const line of stack.split('\n')) {
-      if (line === '' || line.includes(WRAPPER_FILE) || line.includes('(native)')) continue;
-      const frame = line.trim().replace('at <anonymous>', 'at Anonymous function');
-      text += '\n   ' + frame;
-    }
-    return text;
-  }
-
-  // What the caller is told about a thrown value: `[number, text]`, both strings.
-  function describe(thrown) {
-    const isObject = (typeof thrown === 'object' && thrown !== null) || typeof thrown === 'function';
-    let number = '';
-    let title;
-    let stack = '';
-    if (isObject && typeof thrown.number === 'number') number = String(thrown.number);
-    if (thrown instanceof NativeError) {
-      title = apply(errorToString, thrown, []);
-      if (typeof thrown.stack === 'string') {
-        stack = '\r\nStack trace: ' + title + frames(thrown.stack) + '\n   at Global code (' + settings.file + ':1:2)';
-      }
-    } else if (isObject && typeof thrown.message === 'string') {
-      title = 'Error: ' + thrown.message;
-    } else {
-      title = String(thrown);
-    }
-    return [number, apply(wellFormed, title + stack, [])];
   }
 
   // ---- Operations: queued, run one after another when the script's turn is over ----------------
@@ -351,7 +318,7 @@
   const loadQueryApi = () => {
     const natives = { parse, stringify, freeze, keys };
     return host('queryApi')({
-      ...natives, collection, enqueue, readPage, optionsAndCallback, pageOf, fail, sizes, response,
+      ...natives, collection, enqueue, readPage, optionsAndCallback, pageOf, fail, sizes, getResponse: () => response,
     });
   };
   for (const name of ['filter', 'map', 'sortBy', 'sortByDescending', 'pluck', 'flatten', 'unwind', 'chain']) {
@@ -428,21 +395,37 @@
     return map;
   }
 
-  const requestProperties = { __proto__: null, Body: { value: undefined, isWritable: false } };
-  const responseProperties = {
-    __proto__: null,
-    Body: { value: '', isWritable: true },
-    [LOG_RESULTS]: { value: '', isWritable: true },
-  };
-  const request = propertyMap(requestProperties);
-  const response = propertyMap(responseProperties);
+  let requestProperties;
+  let request;
+  // Pre-triggers have none.
+  let response;
+
+  function installRequestAndResponse(role) {
+    requestProperties = { __proto__: null, Body: { value: undefined, isWritable: role === 'pre' } };
+    if (role !== 'procedure') requestProperties.OperationType = { value: settings.operation, isWritable: false };
+    request = propertyMap(requestProperties);
+    context.getRequest = () => request;
+    shortcut.request = request;
+    if (role === 'pre') return;
+    const body = role === 'post' && settings.response !== '' ? parse(settings.response) : '';
+    const responseProperties = {
+      __proto__: null,
+      Body: { value: body, isWritable: true },
+      [LOG_RESULTS]: { value: '', isWritable: true },
+    };
+    if (role === 'post') {
+      responseProperties.MaxResourceQuota = { value: settings.quota, isWritable: false };
+      responseProperties.ResourceQuotaCurrentUsage = { value: settings.usage, isWritable: false };
+    }
+    response = propertyMap(responseProperties);
+    context.getResponse = () => response;
+    shortcut.response = response;
+  }
 
   const context = {
     getCollection: () => collection,
-    getRequest: () => request,
-    getResponse: () => response,
     abort(error) {
-      const description = describe(error);
+      const description = language.describe(error, settings.file);
       host('abort', description[0], description[1]);
     },
   };
@@ -451,7 +434,7 @@
 
   function installConsole(enabled) {
     const console = () => {};
-    console.log = !enabled
+    console.log = !enabled || response === undefined
       ? () => {}
       : (...values) => {
           need('log', 1, values.length);
@@ -468,8 +451,6 @@
   defineGlobal('ErrorCodes', ErrorCodes);
   defineGlobal('getContext', () => context);
   const shortcut = create(collection);
-  shortcut.request = request;
-  shortcut.response = response;
   defineGlobal('__', shortcut);
 
   // ---- Entry points for the host ---------------------------------------------------------------
@@ -478,19 +459,22 @@
     // Everything that depends on the call.
     begin(json) {
       settings = parse(json);
+      installRequestAndResponse(settings.role);
       installConsole(settings.logging);
       if (settings.clockOffset !== 0) language.shiftClock(settings.clockOffset);
+      if (settings.refuseNewer) language.removeNewer();
     },
-    start(main, values) {
-      requestProperties.Body.value = values;
-      apply(main, undefined, values === undefined || values === null ? [] : values);
+    start(main, body) {
+      requestProperties.Body.value = body;
+      const isList = settings.role === 'procedure' && body !== undefined && body !== null;
+      apply(main, undefined, isList ? body : []);
     },
     pump,
-    describe,
-    // The response body as JSON text. Checked again, as an object may have grown since `setBody`.
+    describe: (thrown) => language.describe(thrown, settings.file),
+    // What the run leads to as JSON text: the response body, or after a pre-trigger the request body. Checked again, as an object may have grown since `setBody`.
     finish() {
-      const body = stringify(response.getBody());
-      if (body === undefined) return '""';
+      const body = stringify((response || request).getBody());
+      if (body === undefined) return response === undefined ? '' : '""';
       if (body.length > settings.maxBody + 2) {
         throw fail(ErrorCodes.RequestEntityTooLarge, messages.tooLarge, 'Body');
       }

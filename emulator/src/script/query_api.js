@@ -6,7 +6,7 @@
 (function queryApi(api) {
   'use strict';
 
-  const { collection, enqueue, readPage, optionsAndCallback, pageOf, fail, sizes, response } = api;
+  const { collection, enqueue, readPage, optionsAndCallback, pageOf, fail, sizes, getResponse } = api;
   const { parse, stringify, freeze, keys } = api;
   const BAD_REQUEST = 400;
 
@@ -18,6 +18,8 @@
     selectorArguments: '"collectionSelector" requires one argument.',
     resultArguments: '"resultSelector" requires two arguments.',
     missingPredicate: 'The predicate/transform function must be provided.',
+    callbackWithoutResponse:
+      'The callback function must be provided for scenarios, such as pre-trigger, when response object is not available.',
     wrongProperty: 'The property name must be a string and cannot be empty.',
   });
 
@@ -106,6 +108,8 @@
   // Without a callback the result goes to the response.
   function respond(error, rows) {
     if (error) throw error;
+    const response = getResponse();
+    check(response !== undefined, messages.callbackWithoutResponse);
     response.appendBody(stringify(rows));
   }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::bytecode::{Bytecode, Cache, Keep};
 use super::host::{Host, SharedCollection};
-use super::{Call, failure};
+use super::{Call, Role, ScriptSyntax, failure};
 use crate::error::ServiceError;
 
 /// Memory of one run. A page of 4 MB is about ten times that as JavaScript values.
@@ -33,7 +33,7 @@ const QUERY_API_FILE: &str = "<wrapper> query api";
 const ENTRY: &str = "__docDbEntry";
 
 /// What JavaScript may use: all of the language, but no performance clock and no weak references.
-type Intrinsics = (
+pub(super) type Intrinsics = (
     intrinsic::Eval,
     intrinsic::Date,
     intrinsic::RegExpCompiler,
@@ -74,17 +74,11 @@ impl Session {
         runtime.set_interrupt_handler(Some(Box::new(move || watched.stopped())));
         let context = Context::custom::<Intrinsics>(&runtime)?;
         context.with(|ctx| {
-            let compile = |file: &str, source: &str| {
-                cache.compile(&ctx, file, &Arc::default(), Keep::Places, || source.to_owned())
-            };
-            let install = |file: &str, source: &str| {
-                let function = compile(file, source)?.eval(&ctx)?;
-                function.try_into_function().map_err(|_| rquickjs::Error::Unknown)
-            };
-            let language: Object<'_> = install(LANGUAGE_FILE, LANGUAGE)?.call(())?;
+            let install = |file, source| install(&ctx, cache, file, source);
+            let language: Object<'_> = install_language(&ctx, cache)?;
             let entry: Object<'_> = install(PRELUDE_FILE, PRELUDE)?.call((host.function(&ctx)?, language))?;
             // Compiled here, where memory is not limited yet, and loaded when a script needs it.
-            host.offer_query_api(compile(QUERY_API_FILE, QUERY_API)?);
+            host.offer_query_api(wrapper(&ctx, cache, QUERY_API_FILE, QUERY_API)?);
             ctx.globals().set(ENTRY, entry)
         })?;
         Ok(Self { context, runtime, host, memory_limit: MEMORY_LIMIT })
@@ -95,6 +89,13 @@ impl Session {
         let started = Instant::now();
         let settings = {
             let collection = collection.borrow();
+            let (role, operation, response, quota, usage) = match &call.role {
+                Role::Procedure => ("procedure", "", "", "", ""),
+                Role::PreTrigger { operation } => ("pre", *operation, "", "", ""),
+                Role::PostTrigger { operation, response, quota, usage } => {
+                    ("post", *operation, response.as_str(), quota.as_str(), usage.as_str())
+                }
+            };
             json!({
                 "file": format!("{}.js", call.script_id),
                 "selfLink": collection.self_link(),
@@ -104,11 +105,17 @@ impl Session {
                 "clockOffset": call.clock_offset_ms,
                 "maxBody": MAX_BODY,
                 "maxLog": MAX_LOG,
+                "refuseNewer": call.syntax == ScriptSyntax::Refuse,
+                "role": role,
+                "operation": operation,
+                "response": response,
+                "quota": quota,
+                "usage": usage,
             })
             .to_string()
         };
         self.host.begin(call, collection);
-        let script = self.context.with(|ctx| compile(&ctx, cache, call));
+        let script = self.context.with(|ctx| compile(&ctx, cache, &call.script_id, &call.body));
         self.runtime.set_memory_limit(self.memory_limit);
         let result = script.and_then(|script| {
             self.context.with(|ctx| {
@@ -127,14 +134,38 @@ impl Session {
     }
 }
 
-/// Compiles the script of `call`. Its source is spliced in as an expression, so that named and anonymous
+/// What one of the wrapper's files evaluates to.
+pub(super) fn install<'js>(
+    ctx: &Ctx<'js>,
+    cache: &Cache,
+    file: &str,
+    source: &str,
+) -> rquickjs::Result<Function<'js>> {
+    wrapper(ctx, cache, file, source)?.eval(ctx)?.try_into_function().map_err(|_| rquickjs::Error::Unknown)
+}
+
+/// The compiled form of one of our own files.
+fn wrapper(ctx: &Ctx<'_>, cache: &Cache, file: &str, source: &str) -> rquickjs::Result<Bytecode> {
+    cache.compile(ctx, file, &Arc::default(), Keep::Places, || source.to_owned())
+}
+
+/// Shapes the language, and gives what the other files need of it.
+pub(super) fn install_language<'js>(ctx: &Ctx<'js>, cache: &Cache) -> rquickjs::Result<Object<'js>> {
+    install(ctx, cache, LANGUAGE_FILE, LANGUAGE)?.call(())
+}
+
+/// Compiles a script. Its source is spliced in as an expression, so that named and anonymous
 /// functions and arrows all work.
-fn compile(ctx: &Ctx<'_>, cache: &Cache, call: &Call) -> Result<Bytecode, ServiceError> {
-    let body = &call.body;
+pub(super) fn compile(
+    ctx: &Ctx<'_>,
+    cache: &Cache,
+    id: &str,
+    body: &Arc<str>,
+) -> Result<Bytecode, ServiceError> {
     let source =
         || format!("(function __docDbMain() {{ var fn = {body}\n; return fn.apply(null, arguments); }})");
     // A file name with a NUL would be refused by the engine.
-    let file = format!("{}.js", call.script_id).replace('\0', "");
+    let file = format!("{id}.js").replace('\0', "");
     cache.compile(ctx, &file, body, Keep::Source, source).map_err(|error| {
         let source = source();
         if !error.is_exception() {

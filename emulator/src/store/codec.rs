@@ -6,7 +6,7 @@
 //! | `d` + database number | JSON: database |
 //! | `c` + container rid | JSON: container |
 //! | `p` + container rid | binary: document counter, then the log number of each physical partition |
-//! | `s` + container rid + counter | JSON: stored procedure |
+//! | `s`, `t` or `u` + container rid + counter | JSON: stored procedure, trigger or user-defined function |
 //! | `i` + container rid + counter | JSON: document with system properties |
 //!
 //! Numbers are big-endian; a container rid is its 8 bytes.
@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::rid::ContainerRid;
 use crate::value::Value;
+
+use super::scripts::ScriptKind;
 
 /// Counters of the account.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -44,15 +46,6 @@ pub(crate) struct ContainerRecord {
     pub(crate) partitions: u32,
 }
 
-/// A stored procedure.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct ProcedureRecord {
-    pub(crate) id: String,
-    pub(crate) body: String,
-    pub(crate) etag: String,
-    pub(crate) ts: i64,
-}
-
 /// The parsed kind of a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Key {
@@ -60,7 +53,7 @@ pub(crate) enum Key {
     Database(u32),
     Container(ContainerRid),
     Progress(ContainerRid),
-    Procedure(ContainerRid, u64),
+    Script(ContainerRid, ScriptKind, u64),
     Document(ContainerRid, u64),
 }
 
@@ -72,7 +65,14 @@ impl Key {
             Key::Database(number) => [b"d".as_slice(), &number.to_be_bytes()].concat(),
             Key::Container(rid) => [b"c".as_slice(), &rid.bytes()].concat(),
             Key::Progress(rid) => [b"p".as_slice(), &rid.bytes()].concat(),
-            Key::Procedure(rid, ordinal) => [b"s".as_slice(), &rid.bytes(), &ordinal.to_be_bytes()].concat(),
+            Key::Script(rid, kind, ordinal) => {
+                let kind: &[u8] = match kind {
+                    ScriptKind::Procedure => b"s",
+                    ScriptKind::Trigger => b"t",
+                    ScriptKind::Function => b"u",
+                };
+                [kind, &rid.bytes(), &ordinal.to_be_bytes()].concat()
+            }
             Key::Document(rid, ordinal) => [b"i".as_slice(), &rid.bytes(), &ordinal.to_be_bytes()].concat(),
         }
     }

@@ -8,6 +8,7 @@ use crate::rid::Leaf;
 use crate::script::{Collection, DocRef, Page, PageOptions, ReadResult};
 use crate::value::Value;
 
+use super::functions::ContainerFunctions;
 use super::search::{Continuation, Found, Search, Source};
 use super::transaction::Transaction;
 
@@ -39,12 +40,9 @@ impl Transaction {
             None | Some("") => None,
             Some(token) => Continuation::decode(token, text)?.position,
         };
+        let partition = self.view();
         let found = find(&Search {
-            source: Source::Snapshot {
-                container: &self.container,
-                key: &self.key,
-                partition: &self.snapshot,
-            },
+            source: Source::Snapshot { container: &self.container, key: &self.key, partition: &partition },
             now: self.now,
             page_rows: options.page_size.unwrap_or(DEFAULT_PAGE_ROWS).max(1),
             start,
@@ -94,12 +92,13 @@ impl Collection for Transaction {
             )));
         }
         let query = Query::parse(text)?;
+        let functions = ContainerFunctions::new(&self.container);
         // Exact: milliseconds of this era are far below 2^53.
         #[allow(clippy::cast_precision_loss)]
         let context = Context {
             parameters,
             now_ms: self.container.shared().clock.now_ms() as f64,
-            ..Context::default()
+            udfs: Some(&functions),
         };
         self.page(text, page, |search| search.query(&query, &context))
     }

@@ -17,7 +17,7 @@ use super::index::{DocumentKey, Index};
 use super::journal::{Durable, Write};
 use super::partition::{Partition, PhysicalRange, range_of};
 use super::partition_key::PartitionKey;
-use super::procedure::Procedure;
+use super::scripts::Scripts;
 use super::{Shared, sync, ttl};
 
 /// Expired documents that one commit removes on the side.
@@ -32,8 +32,8 @@ pub(crate) struct Container {
     meta: RwLock<Arc<Meta>>,
     pub(super) state: RwLock<State>,
     gates: Mutex<BTreeMap<PartitionKey, Weak<AsyncMutex<()>>>>,
-    pub(super) procedures: RwLock<BTreeMap<String, Arc<Procedure>>>,
-    /// Counter of the last document or procedure created.
+    pub(super) scripts: RwLock<Scripts>,
+    /// Counter of the last document or script created.
     pub(super) ordinals: AtomicU64,
     removed: AtomicBool,
 }
@@ -123,7 +123,7 @@ impl Container {
                 ranges,
             }),
             gates: Mutex::default(),
-            procedures: RwLock::default(),
+            scripts: RwLock::default(),
             ordinals: AtomicU64::new(0),
             removed: AtomicBool::new(false),
         }
@@ -212,11 +212,11 @@ impl Container {
             .values()
             .flat_map(|partition| partition.documents_after(None))
             .map(|d| d.ordinal);
-        let procedures = sync::read(&self.procedures);
+        let scripts = sync::read(&self.scripts);
         [Key::Container(self.rid), Key::Progress(self.rid)]
             .into_iter()
             .chain(documents.map(|ordinal| Key::Document(self.rid, ordinal)))
-            .chain(procedures.values().map(|procedure| Key::Procedure(self.rid, procedure.ordinal)))
+            .chain(scripts.values().map(|script| Key::Script(self.rid, script.kind, script.ordinal)))
             .map(|key| (key.encode(), None))
             .collect()
     }
@@ -303,7 +303,10 @@ impl Container {
                 writes.push((Key::Document(self.rid, ordinal).encode(), json));
             }
         };
-        for (id, change) in set.changes {
+        // Deletions first: a document that changes its id keeps its counter.
+        let (deletions, puts): (Vec<_>, Vec<_>) =
+            set.changes.into_iter().partition(|(_, change)| matches!(change, Change::Delete));
+        for (id, change) in deletions.into_iter().chain(puts) {
             let put = match change {
                 Change::Put(document) if document.ts.is_none() => {
                     Some(Arc::new(Arc::unwrap_or_clone(document).stamped(now)))

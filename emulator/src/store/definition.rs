@@ -86,7 +86,7 @@ impl Definition {
     }
 }
 
-/// The `id` of a database, container or procedure.
+/// The `id` of a database, container or script.
 ///
 /// # Errors
 /// 400 when it is missing, too long or contains a character that cannot be part of a link.

@@ -11,19 +11,19 @@ use crate::rid::ContainerRid;
 use crate::value::Value;
 
 use super::account::{Account, Database};
-use super::codec::{AccountRecord, ContainerRecord, DatabaseRecord, Key, ProcedureRecord};
+use super::codec::{AccountRecord, ContainerRecord, DatabaseRecord, Key};
 use super::container::{Container, Meta};
 use super::definition::Definition;
 use super::document::Document;
 use super::partition::split_evenly;
-use super::procedure::Procedure;
+use super::scripts::{Script, ScriptKind, ScriptRecord};
 use super::{sync, ttl};
 
 /// What a container is loaded with.
 #[derive(Debug, Default)]
 struct Loaded {
     documents: Vec<Document>,
-    procedures: Vec<(u64, ProcedureRecord)>,
+    scripts: Vec<(ScriptKind, u64, ScriptRecord)>,
     progress: Option<(u64, Vec<u64>)>,
 }
 
@@ -53,9 +53,9 @@ impl Account {
                     let progress = decode_progress(&value).ok_or_else(|| broken(&"too short"))?;
                     containers.entry(rid).or_default().1.progress = Some(progress);
                 }
-                Key::Procedure(rid, ordinal) => {
+                Key::Script(rid, kind, ordinal) => {
                     let record = decode(&value).map_err(|error| broken(&error))?;
-                    containers.entry(rid).or_default().1.procedures.push((ordinal, record));
+                    containers.entry(rid).or_default().1.scripts.push((kind, ordinal, record));
                 }
                 Key::Document(rid, ordinal) => {
                     let json = Value::parse(&value).map_err(|error| broken(&error))?;
@@ -109,10 +109,10 @@ impl Container {
             let key = meta.definition.partition_key.key_of(&document.value)?;
             state.put(&key, Arc::new(document), &meta.definition);
         }
-        let mut procedures = sync::write(&self.procedures);
-        for (ordinal, record) in loaded.procedures {
+        let mut scripts = sync::write(&self.scripts);
+        for (kind, ordinal, record) in loaded.scripts {
             last = last.max(ordinal);
-            procedures.insert(record.id.clone(), Arc::new(Procedure::new(ordinal, record)));
+            scripts.insert((kind, record.id.clone()), Arc::new(Script::new(kind, ordinal, record)));
         }
         if let Some((ordinal, lsns)) = loaded.progress {
             last = last.max(ordinal);
@@ -153,7 +153,9 @@ impl Key {
             b'd' => Key::Database(u32::from_be_bytes(rest.try_into().ok()?)),
             b'c' => Key::Container(container()?),
             b'p' => Key::Progress(container()?),
-            b's' => Key::Procedure(container()?, ordinal()?),
+            b's' => Key::Script(container()?, ScriptKind::Procedure, ordinal()?),
+            b't' => Key::Script(container()?, ScriptKind::Trigger, ordinal()?),
+            b'u' => Key::Script(container()?, ScriptKind::Function, ordinal()?),
             b'i' => Key::Document(container()?, ordinal()?),
             _ => return None,
         })
@@ -189,7 +191,9 @@ mod tests {
             Key::Database(9),
             Key::Container(rid),
             Key::Progress(rid),
-            Key::Procedure(rid, 5),
+            Key::Script(rid, ScriptKind::Procedure, 5),
+            Key::Script(rid, ScriptKind::Trigger, 6),
+            Key::Script(rid, ScriptKind::Function, 7),
             Key::Document(rid, u64::MAX >> 4),
         ] {
             assert_eq!(Key::decode(&key.encode()), Some(key));

@@ -7,6 +7,7 @@ mod collection;
 mod container;
 mod definition;
 mod document;
+mod functions;
 mod index;
 mod indexing;
 mod journal;
@@ -14,25 +15,27 @@ mod journal;
 mod load;
 mod partition;
 mod partition_key;
-mod procedure;
 mod scope;
+mod scripts;
 mod search;
 mod sync;
 mod transaction;
 mod ttl;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 pub(crate) use account::{Account, Database};
 pub(crate) use clock::Clock;
-pub(crate) use codec::ProcedureRecord;
 pub(crate) use container::{Container, LogPosition};
 pub(crate) use definition::{missing, resource_id};
 pub(crate) use document::{Document, new_etag};
+pub(crate) use functions::ContainerFunctions;
 pub(crate) use indexing::IndexingPolicy;
 pub(crate) use journal::Journal;
 pub(crate) use partition::PhysicalRange;
 pub(crate) use partition_key::{PartitionKey, PartitionKeyDefinition};
-pub(crate) use procedure::Procedure;
 pub(crate) use scope::Scope;
+pub(crate) use scripts::{Script, ScriptKind, ScriptRecord, ScriptSettings, TriggerOptions};
 pub(crate) use search::{Continuation, Found, Position, Search, Source};
 pub(crate) use sync::lock;
 pub(crate) use transaction::Transaction;
@@ -51,11 +54,36 @@ pub enum Isolation {
     Weak,
 }
 
+/// The isolation in force; tests change it while the emulator runs. Transactions keep what they began with.
+#[derive(Debug, Default)]
+pub(crate) struct IsolationSwitch {
+    weak: AtomicBool,
+}
+
+impl IsolationSwitch {
+    pub(crate) fn get(&self) -> Isolation {
+        if self.weak.load(Ordering::Relaxed) { Isolation::Weak } else { Isolation::Serial }
+    }
+
+    pub(crate) fn set(&self, isolation: Isolation) {
+        self.weak.store(isolation == Isolation::Weak, Ordering::Relaxed);
+    }
+}
+
+impl From<Isolation> for IsolationSwitch {
+    fn from(isolation: Isolation) -> Self {
+        let switch = Self::default();
+        switch.set(isolation);
+        switch
+    }
+}
+
 /// What all containers of the account share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
-    pub(crate) isolation: Isolation,
+    pub(crate) isolation: IsolationSwitch,
+    pub(crate) scripts: ScriptSettings,
     pub(crate) journal: Journal,
     /// Physical partitions of a new container.
     pub(crate) partitions: u32,

@@ -1,7 +1,8 @@
 //! Transactions over one logical partition: single writes, batches and runs of stored procedures.
 //!
-//! A transaction reads from a snapshot of the partition plus its own writes; queries and feeds see the snapshot
-//! alone (the service leaves that undefined). Nothing of it is visible to others before [`Transaction::commit`],
+//! A transaction reads from a snapshot of the partition plus its own writes, point reads and queries alike (for
+//! queries the service's documentation leaves that open). Nothing of it is visible to others before
+//! [`Transaction::commit`],
 //! which applies everything or nothing.
 
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub(crate) struct Transaction {
     pub(super) key: PartitionKey,
     pub(super) snapshot: Arc<Partition>,
     changes: BTreeMap<Arc<str>, Change>,
+    /// The snapshot with the changes, since the last write made it obsolete.
+    view: Option<Arc<Partition>>,
     conditions: BTreeMap<Arc<str>, Condition>,
     /// Its time: what has expired by then is invisible.
     pub(super) now: i64,
@@ -42,7 +45,7 @@ const FAILED_WRITE: f64 = 1.24;
 impl Transaction {
     /// Starts a transaction, after waiting for its turn when the isolation is serial.
     pub(crate) async fn begin(container: &Arc<Container>, key: PartitionKey) -> Self {
-        let gate = match container.shared().isolation {
+        let gate = match container.shared().isolation.get() {
             Isolation::Serial => Some(container.enter(&key).await),
             Isolation::Weak => None,
         };
@@ -54,6 +57,7 @@ impl Transaction {
             snapshot: container.snapshot(&key),
             key,
             changes: BTreeMap::new(),
+            view: None,
             conditions: BTreeMap::new(),
             now: container.shared().clock.now_s(),
             stamp: true,
@@ -74,7 +78,8 @@ impl Transaction {
         self.charge
     }
 
-    pub(super) fn add_charge(&mut self, units: f64) {
+    /// Adds request units that the transaction does not know of.
+    pub(crate) fn add_charge(&mut self, units: f64) {
         self.charge += units;
     }
 
@@ -98,9 +103,9 @@ impl Transaction {
     /// # Errors
     /// 449 when weakly isolated work got in between; see [`Container::commit`] for the others.
     pub(crate) fn commit(self) -> Result<Committed, ServiceError> {
-        let Self { container, key, snapshot, changes, conditions, _gate, .. } = self;
+        let Self { container, key, snapshot, changes, view, conditions, _gate, .. } = self;
         // Given back first, or the commit would copy the partition.
-        drop(snapshot);
+        drop((snapshot, view));
         container.commit(ChangeSet { key, changes, conditions })
     }
 
@@ -124,6 +129,31 @@ impl Transaction {
             _ => None,
         });
         own.or_else(|| self.snapshot.id_of(ordinal).cloned())
+    }
+
+    /// The documents that queries and feeds see, own writes included: Microsoft's sample that deletes in bulk
+    /// queries again after each page and goes on until nothing is left.
+    pub(super) fn view(&mut self) -> Arc<Partition> {
+        if self.changes.is_empty() {
+            return Arc::clone(&self.snapshot);
+        }
+        let (snapshot, changes) = (&self.snapshot, &self.changes);
+        let view = self.view.get_or_insert_with(|| {
+            let mut partition = Partition::clone(snapshot);
+            // Deletions first: a document that changed its id is in both.
+            for (id, change) in changes {
+                if matches!(change, Change::Delete) {
+                    partition.remove(id);
+                }
+            }
+            for change in changes.values() {
+                if let Change::Put(document) = change {
+                    partition.insert(Arc::clone(document));
+                }
+            }
+            Arc::new(partition)
+        });
+        Arc::clone(view)
     }
 
     /// Reads a document and charges for it.
@@ -178,7 +208,8 @@ impl Transaction {
     /// Replaces a document.
     ///
     /// # Errors
-    /// 404 when there is none, 412 when `if_match` names another version, 400 for a bad body or another id.
+    /// 404 when there is none, 412 when `if_match` names another version, 400 for a bad body, 409 for another id
+    /// that is taken.
     pub(crate) fn replace(
         &mut self,
         id: &str,
@@ -186,16 +217,36 @@ impl Transaction {
         if_match: Option<&str>,
     ) -> Result<Arc<Document>, ServiceError> {
         self.write(|txn| {
-            if *document_id(body)? != *id {
-                return Err(ServiceError::bad_request(
-                    "The id in the body differs from the id of the document.",
-                ));
-            }
+            let new_id = document_id(body)?;
             txn.check_partition(body)?;
             let old = txn.visible(id).ok_or_else(ServiceError::not_found)?;
             txn.check_etag(&old, if_match)?;
-            txn.put(body, old.ordinal)
+            if *new_id == *id {
+                return txn.put(body, old.ordinal);
+            }
+            txn.rename(&old, &new_id, body)
         })
+    }
+
+    /// A replacement under another id, which the service allows: the `_rid` stays.
+    fn rename(&mut self, old: &Document, id: &str, body: &Value) -> Result<Arc<Document>, ServiceError> {
+        if self.visible(id).is_some() {
+            return Err(ServiceError::conflict());
+        }
+        let before = self.changes.insert(Arc::clone(&old.id), Change::Delete);
+        match self.put(body, old.ordinal) {
+            Ok(document) => {
+                self.expect(&document.id, Condition::Absent);
+                Ok(document)
+            }
+            Err(error) => {
+                match before {
+                    Some(change) => self.changes.insert(Arc::clone(&old.id), change),
+                    None => self.changes.remove(&old.id),
+                };
+                Err(error)
+            }
+        }
     }
 
     /// Deletes a document.
@@ -217,6 +268,7 @@ impl Transaction {
         &mut self,
         write: impl FnOnce(&mut Self) -> Result<T, ServiceError>,
     ) -> Result<T, ServiceError> {
+        self.view = None;
         let result = write(self);
         if result.is_err() {
             self.charge += FAILED_WRITE;

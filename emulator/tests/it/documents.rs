@@ -32,7 +32,7 @@ async fn create_read_replace_upsert_delete() {
     assert_eq!(replaced.json()["n"], 2);
     client.put(&path, &[A, ("if-match", &etag)], json!({"id": "x", "pk": "a"})).await.expect(412);
     client.put(&format!("{DOCS}/y"), &[A], json!({"id": "y", "pk": "a"})).await.expect(404);
-    client.put(&path, &[A], json!({"id": "other", "pk": "a"})).await.expect(400);
+    client.put(&path, &[A], json!({"id": "x", "pk": "b"})).await.expect_sub(400, 1001);
 
     let upsert = ("x-ms-documentdb-is-upsert", "True");
     client.post(DOCS, &[A, upsert], json!({"id": "x", "pk": "a", "n": 3})).await.expect(200);

@@ -7,13 +7,18 @@ mod containers;
 mod databases;
 mod documentation;
 mod documents;
+mod faults;
+mod functions;
 mod isolation;
+mod languages;
 mod limits;
 mod partitions;
 mod patch;
 mod queries;
+mod query_plans;
 mod sprocs;
 mod support;
+mod triggers;
 mod ttl;
 
 #[cfg(all(feature = "persist", feature = "cli"))]

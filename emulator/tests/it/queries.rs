@@ -1,10 +1,15 @@
 use std::collections::BTreeSet;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::{CROSS, Client, DOCS, PK, container, start, start_with};
 
 const A: (&str, &str) = (PK, "[\"a\"]");
+const PLAN: (&str, &str) = ("x-ms-cosmos-is-query-plan-request", "True");
+const FEATURES: (&str, &str) =
+    ("x-ms-cosmos-supported-query-features", "Aggregate,Distinct,OffsetAndLimit,OrderBy,Top,GroupBy");
 
 async fn numbers(client: &Client, count: usize) {
     for at in 0..count {
@@ -35,7 +40,20 @@ async fn errors() {
     let (_emulator, client) = container().await;
     assert!(client.query("SELEC * FROM c", &[A]).await.expect(400).text.contains("SC1001"));
     client.query_with(json!({"nothing": 1}), &[A]).await.expect(400);
-    client.query_with(json!({"query": "SELECT * FROM c WHERE c.n = @x"}), &[A]).await.expect(400);
+    // Recorded from the service: what has no value is `undefined`.
+    let missing = json!({"query": "SELECT * FROM c WHERE c.n = @x"});
+    assert!(client.query_with(missing, &[A]).await.expect(200).documents().is_empty());
+    let parameter = |name: &str| json!({"name": name, "value": 1});
+    for (names, message) in
+        [(vec!["x"], "followed by a valid identifier"), (vec!["@x", "@x"], "duplicate parameter")]
+    {
+        let parameters: Vec<Value> = names.into_iter().map(parameter).collect();
+        let body = json!({"query": "SELECT * FROM c WHERE c.n = @x", "parameters": parameters});
+        let refused = client.query_with(body, &[A]).await.expect(400);
+        assert!(refused.text.contains(message), "{}", refused.text);
+    }
+    let refused = client.query("SELECT * FROM c", &[A, ("x-ms-max-item-count", "abc")]).await.expect(400);
+    assert!(refused.text.contains("The input PageSize abc is invalid."), "{}", refused.text);
     client.query(&format!("SELECT * FROM c WHERE c.x = '{}'", "x".repeat(600_000)), &[A]).await.expect(400);
     client.query("SELECT * FROM c", &[A, ("x-ms-continuation", "nonsense")]).await.expect(400);
 }
@@ -98,12 +116,24 @@ async fn what_the_gateway_serves_of_one_partition() {
     let (_emulator, client) = container().await;
     numbers(&client, 5).await;
     client.query("SELECT TOP 1 * FROM c", &[A]).await.expect(200);
-    client.query("SELECT DISTINCT c.n FROM c", &[A]).await.expect_sub(400, 1004);
-    client.query("SELECT c.n FROM c GROUP BY c.n", &[A]).await.expect_sub(400, 1004);
+    assert_eq!(client.query("SELECT DISTINCT c.pk FROM c", &[A]).await.expect(200).documents().len(), 1);
+    assert_eq!(client.query("SELECT c.n FROM c GROUP BY c.n", &[A]).await.expect(200).documents().len(), 5);
+    assert_eq!(
+        client.query("SELECT VALUE c.n FROM c OFFSET 3 LIMIT 5", &[A]).await.expect(200).documents().len(),
+        2
+    );
     let count = "SELECT VALUE COUNT(1) FROM c";
-    client.query(count, &[A]).await.expect_sub(400, 1004);
-    let tolerant = ("x-ms-documentdb-query-iscontinuationexpected", "false");
-    assert_eq!(client.query(count, &[A, tolerant]).await.expect(200).documents(), [json!(5)]);
+    for expected in ["true", "false"] {
+        let continues = ("x-ms-documentdb-query-iscontinuationexpected", expected);
+        assert_eq!(client.query(count, &[A, continues]).await.expect(200).documents(), [json!(5)]);
+    }
+    assert_eq!(client.query(count, &[A]).await.expect(200).documents(), [json!(5)]);
+    // Where only the filter names the partition, clients that do not continue merge themselves.
+    let filtered = "SELECT VALUE COUNT(1) FROM c WHERE c.pk = 'a'";
+    client.query(filtered, &[]).await.expect_sub(400, 1004);
+    let continues = ("x-ms-documentdb-query-iscontinuationexpected", "true");
+    assert_eq!(client.query(filtered, &[continues]).await.expect(200).documents(), [json!(5)]);
+    client.query("SELECT DISTINCT c.n FROM c WHERE c.pk = 'a'", &[]).await.expect_sub(400, 1004);
 }
 
 #[tokio::test]
@@ -133,8 +163,21 @@ async fn what_the_gateway_serves_across_partitions() {
         "SELECT c.n FROM c GROUP BY c.n",
     ] {
         let reply = client.query(sql, &[CROSS]).await.expect_sub(400, 1004);
-        assert!(reply.json()["additionalErrorInfo"].is_string(), "{sql}");
+        // The refusal brings the plan.
+        let info = reply.json()["additionalErrorInfo"].as_str().unwrap().to_owned();
+        let plan = client.query(sql, &[PLAN, FEATURES]).await.expect(200);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&info).unwrap(), plan.json(), "{sql}");
     }
+    let refused = client.query("SELECT COUNT(1) AS n FROM c", &[CROSS]).await.expect(400);
+    assert!(
+        refused.text.contains("Cross partition query only supports 'VALUE <AggregateFunc>'"),
+        "{}",
+        refused.text
+    );
+    assert!(refused.header("x-ms-substatus").is_none() && refused.json()["additionalErrorInfo"].is_null());
+    // No document is asked for, so that one partition answers.
+    assert_eq!(client.query("SELECT VALUE 1", &[]).await.expect(200).documents(), [json!(1)]);
+    assert!(client.query("SELECT * FROM c WHERE false", &[]).await.expect(200).documents().is_empty());
 
     let mut all = BTreeSet::new();
     for range in ["0", "1", "2", "3"] {
@@ -288,4 +331,40 @@ async fn selective_queries_stay_cheap_as_the_container_grows() {
     assert!((before - after).abs() < 0.01, "{before} {after}");
     let empty = client.query("SELECT * FROM c WHERE c.n = 123456", &[range]).await.expect(200).charge();
     assert!((2.3..2.6).contains(&empty), "{empty}");
+}
+
+#[tokio::test]
+async fn metrics_come_in_the_forms_clients_read() {
+    let (_emulator, client) = start().await;
+    client.setup_with(json!({"indexingPolicy": {
+        "includedPaths": [{"path": "/*"}], "excludedPaths": [{"path": "/no/*"}],
+        "compositeIndexes": [[{"path": "/a", "order": "ascending"}, {"path": "/b", "order": "descending"}]],
+    }}))
+    .await;
+    client.create(json!({"id": "1", "pk": "a", "n": 1, "no": {"x": 1}})).await.expect(201);
+    let sql = "SELECT * FROM c WHERE c.n = 1 AND c.no.x = 1 ORDER BY c.a, c.b DESC";
+    let reply = client.query(sql, &[A, ("x-ms-documentdb-populatequerymetrics", "True")]).await.expect(200);
+    for pair in reply.header("x-ms-documentdb-query-metrics").unwrap().split(';') {
+        let (name, value) = pair.split_once('=').unwrap();
+        assert!(!name.is_empty() && value.parse::<f64>().is_ok(), "{pair}");
+    }
+    assert!(reply.header("x-ms-cosmos-index-utilization").is_none());
+
+    let reply = client.query(sql, &[A, ("x-ms-cosmos-populateindexmetrics-V2", "True")]).await.expect(200);
+    let text = percent_encoding::percent_decode_str(reply.header("x-ms-cosmos-index-utilization").unwrap());
+    let metrics: Value = serde_json::from_str(&text.decode_utf8().unwrap()).unwrap();
+    let expected = json!({
+        "UtilizedIndexes": {
+            "SingleIndexes": [{"IndexSpec": "/n/?"}], "CompositeIndexes": [{"IndexSpecs": ["/a ASC", "/b DESC"]}],
+        },
+        "PotentialIndexes": {"SingleIndexes": [{"IndexSpec": "/no/x/?"}], "CompositeIndexes": []},
+    });
+    assert_eq!(metrics, expected);
+
+    let reply = client.query(sql, &[A, ("x-ms-cosmos-populateindexmetrics", "True")]).await.expect(200);
+    let bytes = STANDARD.decode(reply.header("x-ms-cosmos-index-utilization").unwrap()).unwrap();
+    let metrics: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(metrics["UtilizedSingleIndexes"][0]["IndexSpec"], "/n/?");
+    assert_eq!(metrics["PotentialSingleIndexes"][0]["IndexSpec"], "/no/x/?");
+    assert_eq!(metrics["UtilizedCompositeIndexes"][0]["IndexSpecs"], json!(["/a ASC", "/b DESC"]));
 }

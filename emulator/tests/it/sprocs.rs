@@ -160,3 +160,67 @@ async fn endless_scripts_are_stopped() {
     client.execute("loop", "a", json!([])).await.expect(408);
     client.create(json!({"id": "x", "pk": "a"})).await.expect(201);
 }
+
+/// Clears a partition page by page without a continuation, as Microsoft's sample of it does.
+#[tokio::test]
+async fn queries_see_what_the_run_wrote() {
+    let (_emulator, client) = container().await;
+    for at in 0..25 {
+        client.create(json!({"id": format!("{at:02}"), "pk": "a", "n": at})).await.expect(201);
+    }
+    client
+        .procedure(
+            "clear",
+            r"
+        function (least) {
+            var deleted = 0, link = __.getSelfLink();
+            page();
+            function page() {
+                __.queryDocuments(link, 'SELECT * FROM c WHERE c.n >= ' + least, { pageSize: 10 }, function (err, docs) {
+                    if (err) throw err;
+                    if (docs.length) next(docs);
+                    else __.readDocuments(link, function (err, left) {
+                        if (err) throw err;
+                        getContext().getResponse().setBody({ deleted: deleted, left: left.length });
+                    });
+                });
+            }
+            function next(docs) {
+                if (!docs.length) return page();
+                __.deleteDocument(docs.shift()._self, {}, function (err) {
+                    if (err) throw err;
+                    deleted++;
+                    next(docs);
+                });
+            }
+        }",
+        )
+        .await;
+    let result = client.execute("clear", "a", json!([5])).await.expect(200).json();
+    assert_eq!(result, json!({"deleted": 20, "left": 5}));
+    assert_eq!(client.query_all("SELECT VALUE c.n FROM c", &[A]).await.len(), 5);
+    client
+        .procedure(
+            "rename",
+            r"
+        function () {
+            var link = __.getAltLink() + '/docs/00';
+            __.readDocument(link, function (err, doc) {
+                if (err) throw err;
+                doc.id = 'first';
+                doc.n = 100;
+                __.replaceDocument(link, doc, function (err) {
+                    if (err) throw err;
+                    __.queryDocuments(__.getSelfLink(), 'SELECT c.id, c._ts FROM c WHERE c.n IN (0, 100)', function (err, rows) {
+                        if (err) throw err;
+                        getContext().getResponse().setBody(rows);
+                    });
+                });
+            });
+        }",
+        )
+        .await;
+    assert_eq!(client.execute("rename", "a", json!([])).await.expect(200).json(), json!([{"id": "first"}]));
+    client.read("a", "00").await.expect(404);
+    client.read("a", "first").await.expect(200);
+}

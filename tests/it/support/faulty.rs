@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use duroxide::providers::ProviderError;
 use duroxide_cosmos::{
     CosmosDBProvider, CosmosDBProviderConfig, HttpTransport, Request, Response, Transport, TransportError,
 };
@@ -18,6 +19,22 @@ pub enum Fate {
     AnswerLost,
     /// It is sent twice; the second answer counts.
     Twice,
+    /// The service refuses it with this status and sub-status.
+    Refused(u16, u32),
+    /// It takes effect, but the answer is this status.
+    Failed(u16),
+    /// The account answers that it has several write regions.
+    MultiWrite,
+}
+
+/// An answer the service gives when something is wrong.
+fn refusal(status: u16, sub_status: u32) -> Response {
+    http::Response::builder()
+        .status(status)
+        .header("x-ms-substatus", sub_status.to_string())
+        .header("x-ms-retry-after-ms", if status == 429 { "30" } else { "0" })
+        .body(r#"{"code":"Refused","message":"by the test"}"#.into())
+        .expect("a response")
 }
 
 type Decide = Box<dyn FnMut(&str) -> Fate + Send>;
@@ -40,10 +57,17 @@ impl Faulty {
         config: &CosmosDBProviderConfig,
         decide: impl FnMut(&str) -> Fate + Send + 'static,
     ) -> Arc<CosmosDBProvider> {
+        Arc::new(Self::start(config, decide).await.expect("a provider"))
+    }
+
+    /// The same where the start itself may fail.
+    pub async fn start(
+        config: &CosmosDBProviderConfig,
+        decide: impl FnMut(&str) -> Fate + Send + 'static,
+    ) -> Result<CosmosDBProvider, ProviderError> {
         let inner = HttpTransport::new(&config.endpoint, false).expect("an endpoint");
         let transport = Self { inner, decide: Mutex::new(Box::new(decide)) };
-        let provider = CosmosDBProvider::new_with_transport(config.clone(), Arc::new(transport)).await;
-        Arc::new(provider.expect("a provider"))
+        CosmosDBProvider::new_with_transport(config.clone(), Arc::new(transport)).await
     }
 }
 
@@ -59,6 +83,12 @@ impl Transport for Faulty {
             Fate::AnswerLost => {
                 self.inner.call(request, timeout).await?;
                 Err(TransportError::OutcomeUnknown("answer lost by the test".into()))
+            }
+            Fate::MultiWrite => Ok(http::Response::new(r#"{"enableMultipleWriteLocations":true}"#.into())),
+            Fate::Refused(status, sub_status) => Ok(refusal(status, sub_status)),
+            Fate::Failed(status) => {
+                self.inner.call(request, timeout).await?;
+                Ok(refusal(status, 0))
             }
             Fate::Twice => {
                 self.inner.call(request.clone(), timeout).await?;

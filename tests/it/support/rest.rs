@@ -116,6 +116,13 @@ impl Container {
         all.iter().map(|procedure| procedure["id"].as_str().expect("an id").to_owned()).collect()
     }
 
+    /// Takes a stored procedure away.
+    pub async fn delete_procedure(&self, id: &str) {
+        let link = format!("{}/sprocs/{id}", self.link());
+        let (status, body) = self.send(reqwest::Method::DELETE, "sprocs", &link, &link, &[], None).await;
+        assert_eq!(status, 204, "{body}");
+    }
+
     /// Deletes the container: a real account bills each.
     pub async fn delete(&self) {
         self.send(reqwest::Method::DELETE, "colls", &self.link(), &self.link(), &[], None).await;

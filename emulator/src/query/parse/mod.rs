@@ -155,6 +155,14 @@ impl Parser<'_> {
                 let message = format!("Syntax error, invalid numeric value token '{text}'.");
                 located("SC1012", span, &message)
             }
+            Kind::BadCharacter => {
+                let message = format!("Syntax error, invalid token '{text}'.");
+                located("SC1010", span, &message)
+            }
+            // The service has a code of its own for a text without any token.
+            Kind::End if self.at == 0 => {
+                with_hint("SC1002", span, "Syntax error, unexpected end of query.", Some(&hint))
+            }
             Kind::End => with_hint("SC1001", span, "Syntax error, unexpected end of query.", Some(&hint)),
             _ => {
                 let message = format!("Syntax error, incorrect syntax near '{text}'.");

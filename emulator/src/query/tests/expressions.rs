@@ -18,12 +18,12 @@ fn literals() {
             ("FALSE", "false"),
             ("null", "null"),
             ("undefined", ""),
-            ("[1, 'a', [], undefined, null]", "[1,\"a\",[],null]"),
+            ("[1, 'a', [], undefined, null]", "[1,\"a\",[],null,null]"),
             ("{a: 1, 'b c': {d: undefined, e: null}}", r#"{"a":1,"b c":{"e":null}}"#),
             ("{}", "{}"),
             ("@name", "\"b\""),
             ("@list[1]", "2"),
-            ("1 -- the rest is a comment\n + /* and this */ 1", "2"),
+            ("1 -- the rest is a comment\n + 1", "2"),
         ],
     );
 }

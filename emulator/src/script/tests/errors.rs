@@ -144,7 +144,7 @@ fn arguments_are_applied() {
     ];
     for (arguments, expected) in cases {
         let mut call = call(echo);
-        call.arguments = arguments.as_bytes().to_vec();
+        call.arguments = arguments.as_bytes().to_vec().into();
         match (run(call).result, expected) {
             (Ok(text), Body(expected)) => assert_eq!(text, expected, "{arguments}"),
             (Err(error), Fails(status, sub_status, part)) => {
@@ -155,6 +155,6 @@ fn arguments_are_applied() {
         }
     }
     let mut binary = call(echo);
-    binary.arguments = vec![b'[', b'"', 0xFF, b'"', b']'];
+    binary.arguments = vec![b'[', b'"', 0xFF, b'"', b']'].into();
     assert_eq!(run(binary).result.unwrap_err().status, 400);
 }

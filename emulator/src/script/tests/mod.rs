@@ -6,12 +6,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Call, Collection, DocRef, Engine, Outcome, Page, PageOptions, ReadResult};
+use bytes::Bytes;
+
+use super::{Call, Collection, DocRef, Engine, Outcome, Page, PageOptions, ReadResult, Role, ScriptSyntax};
 use crate::error::ServiceError;
 use crate::value::Value;
 
 mod api;
 mod errors;
+mod fuzz;
 mod limits;
 mod operations;
 mod query_api;
@@ -160,13 +163,15 @@ impl Collection for Documents {
 /// A call of `body` without arguments.
 pub(super) fn call(body: &str) -> Call {
     Call {
+        role: Role::Procedure,
         script_id: "proc".to_owned(),
         body: Arc::from(body),
-        arguments: Vec::new(),
+        arguments: Bytes::new(),
         enable_logging: true,
         time_limit: Duration::from_secs(5),
         refuse_after: None,
         clock_offset_ms: 0,
+        syntax: ScriptSyntax::Any,
     }
 }
 

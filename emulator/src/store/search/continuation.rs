@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::epk::Epk;
 use crate::error::ServiceError;
+use crate::value::Value;
 
 use super::super::index::DocumentKey;
 use super::super::partition_key::PartitionKey;
+use super::sorted::SortedPosition;
 
 /// Where a page starts.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +19,8 @@ pub(crate) enum Position {
     At { key: DocumentKey, rows: usize },
     /// Behind so many rows of the whole result.
     Offset(usize),
+    /// At a document of an ordered result.
+    Sorted(SortedPosition),
 }
 
 /// A decoded token.
@@ -38,20 +42,29 @@ struct Token {
     /// Effective key, key, id, rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     k: Option<(String, String, String, usize)>,
+    /// With `k`: the values in the order, as JSON (none for `undefined`), and the rows passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s: Option<(Option<Vec<Option<String>>>, usize)>,
 }
 
 impl Continuation {
     /// The token for the next page of `text`.
     pub(crate) fn encode(&self, text: &str) -> String {
-        let (mut o, mut k) = (None, None);
+        let (mut o, mut k, mut s) = (None, None, None);
+        let place = |(key, id): &DocumentKey, rows| {
+            Some((key.epk().to_string(), key.text().to_owned(), id.to_string(), rows))
+        };
         match &self.position {
             Some(Position::Offset(offset)) => o = Some(*offset),
-            Some(Position::At { key: (key, id), rows }) => {
-                k = Some((key.epk().to_string(), key.text().to_owned(), id.to_string(), *rows));
+            Some(Position::At { key, rows }) => k = place(key, *rows),
+            Some(Position::Sorted(SortedPosition { values, key, rows, passed })) => {
+                let text = |value: &Value| (!value.is_undefined()).then(|| value.to_json());
+                k = place(key, *rows);
+                s = Some((values.as_ref().map(|values| values.iter().map(text).collect()), *passed));
             }
             None => {}
         }
-        let token = Token { q: fingerprint(text), r: self.range, o, k };
+        let token = Token { q: fingerprint(text), r: self.range, o, k, s };
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
     }
 
@@ -65,16 +78,30 @@ impl Continuation {
         if token.q != fingerprint(text) {
             return Err(invalid());
         }
-        let position = match (token.o, token.k) {
-            (Some(offset), None) => Some(Position::Offset(offset)),
-            (None, Some((epk, key, id, rows))) => {
+        let position = match (token.o, token.k, token.s) {
+            (Some(offset), None, None) => Some(Position::Offset(offset)),
+            (None, Some((epk, key, id, rows)), sorted) => {
                 let epk = Epk::parse(&epk).ok_or_else(invalid)?;
-                Some(Position::At { key: (PartitionKey::from_parts(epk, key), id.into()), rows })
+                let key = (PartitionKey::from_parts(epk, key), id.into());
+                Some(match sorted {
+                    None => Position::At { key, rows },
+                    Some((texts, passed)) => {
+                        let values = texts.map(|texts| texts.iter().map(value).collect()).transpose()?;
+                        Position::Sorted(SortedPosition { values, key, rows, passed })
+                    }
+                })
             }
-            (None, None) => None,
+            (None, None, None) => None,
             _ => return Err(invalid()),
         };
         Ok(Self { range: token.r, position })
+    }
+}
+
+fn value(text: &Option<String>) -> Result<Value, ServiceError> {
+    match text {
+        None => Ok(Value::Undefined),
+        Some(text) => Value::parse(text.as_bytes()).map_err(|_| invalid()),
     }
 }
 
@@ -98,7 +125,15 @@ mod tests {
     fn tokens_round_trip_for_their_query_only() {
         let epk = Epk::parse("05C1D9").unwrap();
         let key = (PartitionKey::from_parts(epk, "[\"a\"]".into()), "id".into());
-        for position in [None, Some(Position::Offset(7)), Some(Position::At { key, rows: 3 })] {
+        let sorted =
+            |values| Some(Position::Sorted(SortedPosition { values, key: key.clone(), rows: 1, passed: 9 }));
+        for position in [
+            None,
+            Some(Position::Offset(7)),
+            sorted(None),
+            sorted(Some(vec![Value::Undefined, Value::Null, "a".into()])),
+            Some(Position::At { key: key.clone(), rows: 3 }),
+        ] {
             let continuation = Continuation { range: Some(2), position };
             let token = continuation.encode("SELECT 1");
             assert_eq!(Continuation::decode(&token, "SELECT 1").unwrap(), continuation);

@@ -6,6 +6,7 @@
 
 mod access;
 mod continuation;
+mod sorted;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -112,6 +113,9 @@ impl Search<'_> {
     /// # Errors
     /// What the query engine refuses, and 400 for a continuation of another query.
     pub(crate) fn query(&self, query: &Query, context: &Context<'_>) -> Result<Found, ServiceError> {
+        if let Some(order) = query.sorted_by() {
+            return self.sorted(query, &order, context);
+        }
         let shape = query.shape();
         // Without FROM, and where a subquery reads the documents, rows do not belong to one document.
         let whole = shape.top
@@ -149,7 +153,7 @@ impl Search<'_> {
             None => (None, 0),
             // A document with rows left over is looked at again.
             Some(Position::At { key, rows }) => (Some(key.clone()), *rows),
-            Some(Position::Offset(_)) => return Err(continuation::invalid()),
+            Some(_) => return Err(continuation::invalid()),
         };
         let mut resume = last.clone().filter(|_| skip > 0);
         let mut found = Found::default();
@@ -188,9 +192,9 @@ impl Search<'_> {
         let offset = match &self.start {
             None => 0,
             Some(Position::Offset(offset)) => *offset,
-            Some(Position::At { .. }) => return Err(continuation::invalid()),
+            Some(_) => return Err(continuation::invalid()),
         };
-        let (rows, mut work) = self.all_rows(query, context, offset.saturating_add(self.page_rows))?;
+        let (rows, mut work) = self.all_rows(query, context)?;
         work.bytes_returned = 0;
         let mut found = Found { work, ..Found::default() };
         for (at, row) in rows.iter().enumerate().skip(offset) {
@@ -202,12 +206,10 @@ impl Search<'_> {
         Ok(found)
     }
 
-    /// The rows of a query, or at least more than `enough` of the first ones.
     fn all_rows(
         &self,
         query: &Query,
         context: &Context<'_>,
-        enough: usize,
     ) -> Result<(Vec<Value>, QueryWork), ServiceError> {
         let run = |documents: &[Candidate]| {
             let rows = query.run(documents.iter().map(|(_, document)| &document.value), context)?;
@@ -215,18 +217,6 @@ impl Search<'_> {
                 QueryWork { index_entries: documents.len(), documents: documents.len(), bytes_returned: 0 };
             Ok((rows, work))
         };
-        let enough = query.row_limit(context).map_or(enough + 1, |limit| limit.min(enough + 1));
-        if let Some(order) = self.order(query, context, enough) {
-            let mut take = enough.max(LEAST_READ);
-            loop {
-                let (documents, complete) = self.ordered(&order, take);
-                let (rows, work) = run(&documents)?;
-                if complete || rows.len() >= enough {
-                    return Ok((rows, work));
-                }
-                take = take.saturating_mul(4);
-            }
-        }
         run(&match self.indexed(query, context) {
             Some(candidates) => candidates,
             None => self.everything(),

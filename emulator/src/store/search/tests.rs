@@ -1,9 +1,11 @@
 //! Whatever way the documents are found, the rows and their order are the same.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
-use crate::store::{Account, Clock, Isolation, Journal, PartitionKey, Shared, Transaction};
+use crate::script::ScriptSyntax;
+use crate::store::{Account, Clock, Isolation, Journal, PartitionKey, ScriptSettings, Shared, Transaction};
 
 const DOCUMENTS: u64 = 400;
 
@@ -27,8 +29,9 @@ impl Random {
 /// A container with one partition of random documents, after creates, replaces and deletes.
 async fn random_container() -> (Arc<Container>, PartitionKey) {
     let shared = Shared {
+        scripts: ScriptSettings::new(ScriptSyntax::Any, Duration::MAX),
         clock: Clock::default(),
-        isolation: Isolation::Serial,
+        isolation: Isolation::Serial.into(),
         journal: Journal::default(),
         partitions: 1,
     };

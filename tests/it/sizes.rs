@@ -1,0 +1,255 @@
+//! Large values and many of them: atomic always, and a clear error where the service's limits end it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use duroxide::providers::{ExecutionMetadata, Provider, WorkItem};
+use duroxide::runtime::Runtime;
+use duroxide::runtime::registry::ActivityRegistry;
+use duroxide::{
+    ActivityContext, Client, Event, EventKind, OrchestrationContext, OrchestrationRegistry,
+    OrchestrationStatus, TagFilter,
+};
+use duroxide_cosmos::CosmosDBProvider;
+
+use crate::support;
+
+const LOCK: Duration = Duration::from_secs(30);
+const LARGE: usize = 1_500_000;
+
+fn start(instance: &str) -> WorkItem {
+    WorkItem::StartOrchestration {
+        instance: instance.into(),
+        orchestration: "o".into(),
+        input: String::new(),
+        version: Some("1.0.0".into()),
+        parent_instance: None,
+        parent_id: None,
+        parent_execution_id: None,
+        execution_id: 1,
+    }
+}
+
+fn metadata() -> ExecutionMetadata {
+    ExecutionMetadata {
+        orchestration_name: Some("o".into()),
+        orchestration_version: Some("1.0.0".into()),
+        ..ExecutionMetadata::default()
+    }
+}
+
+async fn turn(provider: &CosmosDBProvider) -> String {
+    let fetched = provider.fetch_orchestration_item(LOCK, Duration::ZERO, None).await.expect("no error");
+    fetched.expect("a turn").1
+}
+
+/// An activity with input and result of 1.5 MB, and the output of the workflow made of it: each commit alone is
+/// larger than a request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_inputs_results_and_outputs() {
+    let (provider, container) = support::provider().await;
+    let activities = ActivityRegistry::builder()
+        .register(
+            "Turn",
+            |_: ActivityContext, input: String| async move { Ok(input.chars().rev().collect()) },
+        )
+        .build();
+    let child = |_: OrchestrationContext, input: String| async move { Ok(input) };
+    let parent = |ctx: OrchestrationContext, _: String| async move {
+        let text = format!("{}{}", "a".repeat(LARGE / 2), "b".repeat(LARGE / 2));
+        let turned = ctx.schedule_activity("Turn", text).await?;
+        ctx.set_custom_status("c".repeat(200_000));
+        ctx.schedule_sub_orchestration("child", turned).await
+    };
+    let orchestrations =
+        OrchestrationRegistry::builder().register("parent", parent).register("child", child).build();
+    let store = Arc::clone(&provider) as Arc<dyn Provider>;
+    let runtime = Runtime::start_with_store(Arc::clone(&store), activities, orchestrations).await;
+    let client = Client::new(store);
+    client.start_orchestration("large", "parent", "").await.expect("started");
+    let status = client.wait_for_orchestration("large", Duration::from_secs(60)).await.expect("ends in time");
+    let OrchestrationStatus::Completed { output, custom_status, .. } = status else {
+        panic!("{status:?}");
+    };
+    assert_eq!(output.len(), LARGE);
+    assert!(output.starts_with('b') && output.ends_with('a'));
+    assert_eq!(custom_status.map(|text| text.len()), Some(200_000));
+    let info = client.get_instance_info("large").await.expect("info");
+    assert_eq!(info.output.map(|text| text.len()), Some(LARGE));
+    runtime.shutdown(Some(1000)).await;
+    client.delete_instance("large", true).await.expect("deleted");
+    assert_eq!(container.documents("large", "c.type != 'inbox'").await.len(), 0, "staged texts go with it");
+    container.delete().await;
+}
+
+/// What is too large for one document fails the turn with a text that says so; the lock is still held.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_beyond_a_document_is_named() {
+    let (provider, container) = support::provider().await;
+    provider.enqueue_for_orchestrator(start("huge"), None).await.expect("queued");
+    let token = turn(&provider).await;
+    let event = |status: String| {
+        Event::with_event_id(1, "huge", 1, None, EventKind::CustomStatusUpdated { status: Some(status) })
+    };
+    let events = vec![event("x".repeat(3_000_000))];
+    let error = provider
+        .ack_orchestration_item(&token, 1, events, Vec::new(), Vec::new(), metadata(), Vec::new())
+        .await
+        .expect_err("too large");
+    assert!(!error.is_retryable(), "{error}");
+    for part in ["event 1", "3000", "2000000"] {
+        assert!(error.message.contains(part), "{error}");
+    }
+    assert_eq!(provider.read("huge").await.expect("history").len(), 0, "nothing is written");
+    provider
+        .ack_orchestration_item(
+            &token,
+            1,
+            vec![event("x".into())],
+            Vec::new(),
+            Vec::new(),
+            metadata(),
+            Vec::new(),
+        )
+        .await
+        .expect("the lock is still held");
+    container.delete().await;
+}
+
+/// 2,000 activities in one turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_activities_in_one_turn() {
+    let (provider, container) = support::provider().await;
+    provider.enqueue_for_orchestrator(start("wide"), None).await.expect("queued");
+    let token = turn(&provider).await;
+    let work = (1..=2000u64).map(|id| WorkItem::ActivityExecute {
+        instance: "wide".into(),
+        execution_id: 1,
+        id,
+        name: "a".into(),
+        input: format!("input {id}"),
+        session_id: None,
+        tag: None,
+    });
+    let scheduled = (1..=2000u64).map(|id| {
+        let kind = EventKind::ActivityScheduled {
+            name: "a".into(),
+            input: format!("input {id}"),
+            session_id: None,
+            tag: None,
+        };
+        Event::with_event_id(id, "wide", 1, None, kind)
+    });
+    provider
+        .ack_orchestration_item(
+            &token,
+            1,
+            scheduled.collect(),
+            work.collect(),
+            Vec::new(),
+            metadata(),
+            Vec::new(),
+        )
+        .await
+        .expect("acknowledged");
+    assert_eq!(provider.read("wide").await.expect("history").len(), 2000);
+    for expected in 1..=3u64 {
+        let fetched = provider.fetch_work_item(LOCK, Duration::ZERO, None, &TagFilter::DefaultOnly).await;
+        let Some((WorkItem::ActivityExecute { id, .. }, ..)) = fetched.expect("no error") else {
+            panic!("no activity");
+        };
+        // A full page is taken from the own slot on; within one instance that is the order of the queue.
+        assert_eq!(id, expected);
+    }
+    container.delete().await;
+}
+
+/// KV at duroxide's limits: 150 keys of 64 KiB, set in one turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn key_values_at_the_limit() {
+    let (provider, container) = support::provider().await;
+    provider.enqueue_for_orchestrator(start("kv"), None).await.expect("queued");
+    let token = turn(&provider).await;
+    let events = (1..=150u64).map(|id| {
+        let kind = EventKind::KeyValueSet {
+            key: format!("key {id}"),
+            value: format!("{id}:{}", "v".repeat(65_000)),
+            last_updated_at_ms: id,
+        };
+        Event::with_event_id(id, "kv", 1, None, kind)
+    });
+    let end = ExecutionMetadata { status: Some("Completed".into()), ..metadata() };
+    provider
+        .ack_orchestration_item(&token, 1, events.collect(), Vec::new(), Vec::new(), end, Vec::new())
+        .await
+        .expect("acknowledged");
+    let values = provider.get_kv_all_values("kv").await.expect("values");
+    assert_eq!(values.len(), 150);
+    assert!(values["key 150"].starts_with("150:v"));
+    let raised = WorkItem::ExternalRaised { instance: "kv".into(), name: "n".into(), data: String::new() };
+    provider.enqueue_for_orchestrator(raised, None).await.expect("queued");
+    let fetched = provider.fetch_orchestration_item(LOCK, Duration::ZERO, None).await.expect("no error");
+    let (item, ..) = fetched.expect("a turn");
+    assert_eq!((item.kv_snapshot.len(), item.history.len()), (150, 150));
+    assert_eq!(item.kv_snapshot["key 7"].last_updated_at_ms, 7);
+    container.delete().await;
+}
+
+/// A history of 20 MB comes whole, in a fetch and in a read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_history_of_20_megabytes() {
+    let (provider, container) = support::provider().await;
+    for page in 0..20u64 {
+        let events = (1..=50u64).map(|i| {
+            let kind = EventKind::ExternalEvent { name: "n".into(), data: "d".repeat(20_000) };
+            Event::with_event_id(page * 50 + i, "old", 1, None, kind)
+        });
+        provider.append_with_execution("old", 1, events.collect()).await.expect("appended");
+    }
+    provider.enqueue_for_orchestrator(start("old"), None).await.expect("queued");
+    let fetched = provider.fetch_orchestration_item(LOCK, Duration::ZERO, None).await.expect("no error");
+    let (item, ..) = fetched.expect("a turn");
+    assert_eq!((item.history_error, item.history.len()), (None, 1000));
+    assert_eq!(item.history[999].event_id(), 1000);
+    assert_eq!(provider.read("old").await.expect("history").len(), 1000);
+    container.delete().await;
+}
+
+/// Texts staged by a worker that then dies are let go of by the next one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_worker_staged_is_removed() {
+    use crate::support::Container;
+    use crate::support::faulty::{Fate, Faulty};
+    let config = support::config();
+    let container = Container::of(&config);
+    let (committing, mut commits) = tokio::sync::mpsc::unbounded_channel();
+    let provider = Faulty::provider(&config, move |what| {
+        if what != "ackTurn" {
+            return Fate::Pass;
+        }
+        let _ = committing.send(());
+        Fate::Lost
+    })
+    .await;
+    provider.enqueue_for_orchestrator(start("s"), None).await.expect("queued");
+    let short = Duration::from_secs(5);
+    let fetched = provider.fetch_orchestration_item(short, Duration::ZERO, None).await.expect("no error");
+    let (_, token, _) = fetched.expect("a turn");
+    let events = (1..=2u64).map(|id| {
+        let kind = EventKind::CustomStatusUpdated { status: Some("x".repeat(LARGE)) };
+        Event::with_event_id(id, "s", 1, None, kind)
+    });
+    let events: Vec<Event> = events.collect();
+    let ack =
+        provider.ack_orchestration_item(&token, 1, events, Vec::new(), Vec::new(), metadata(), Vec::new());
+    tokio::select! {
+        _ = ack => panic!("the commit never arrives"),
+        _ = commits.recv() => {}
+    }
+    assert!(!container.documents("s", "c.type = 'text'").await.is_empty(), "the case under test");
+    let fetched =
+        provider.fetch_orchestration_item(LOCK, Duration::from_secs(10), None).await.expect("no error");
+    assert!(fetched.is_some(), "the lock has expired");
+    assert_eq!(container.documents("s", "c.type = 'text'").await.len(), 0);
+    container.delete().await;
+}
