@@ -138,7 +138,10 @@ impl Connection {
         for (name, value) in &call.headers {
             request = request.header(*name, value);
         }
-        self.sender.ready().await?;
+        // Some servers close a connection now and then.
+        if self.sender.ready().await.is_err() {
+            self.sender = self.client.connect().await?.sender;
+        }
         let request = request.body(Full::new(Bytes::from(call.body.clone())))?;
         let response = self.sender.send_request(request).await?;
         let (parts, body) = response.into_parts();

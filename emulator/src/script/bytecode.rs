@@ -14,6 +14,15 @@ use rquickjs::{Ctx, Error, Value, qjs};
 /// Source above this is not worth keeping the compiled form of.
 const CACHED_BYTES: usize = 64 << 20;
 
+/// What a compiled script keeps of its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// All of it, for `toString` of its functions.
+    Source,
+    /// File and lines, for stack traces.
+    Places,
+}
+
 /// A script compiled by this process.
 #[derive(Clone)]
 pub(super) struct Bytecode(Arc<[u8]>);
@@ -39,6 +48,7 @@ impl Cache {
         ctx: &Ctx<'_>,
         file: &str,
         body: &Arc<str>,
+        keep: Keep,
         source: impl FnOnce() -> String,
     ) -> rquickjs::Result<Bytecode> {
         let key = (file.to_owned(), Arc::clone(body));
@@ -46,7 +56,7 @@ impl Cache {
         if let Some(bytecode) = known {
             return Ok(bytecode);
         }
-        let bytecode = compile(ctx, file, source())?;
+        let bytecode = compile(ctx, file, keep, source())?;
         let size = bytecode.0.len() + body.len();
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Containers have few procedures; a test that makes thousands just starts over.
@@ -77,7 +87,7 @@ impl Bytecode {
 }
 
 /// Compiles without running. `Error::Exception` leaves the `SyntaxError` to `ctx.catch()`.
-fn compile(ctx: &Ctx<'_>, file: &str, source: String) -> rquickjs::Result<Bytecode> {
+fn compile(ctx: &Ctx<'_>, file: &str, keep: Keep, source: String) -> rquickjs::Result<Bytecode> {
     let source = CString::new(source)?;
     let file = CString::new(file)?;
     let flags = qjs::JS_EVAL_TYPE_GLOBAL | qjs::JS_EVAL_FLAG_COMPILE_ONLY;
@@ -91,8 +101,11 @@ fn compile(ctx: &Ctx<'_>, file: &str, source: String) -> rquickjs::Result<Byteco
     // SAFETY: `function` is a compiled script of this context. The engine returns `length` bytes that belong
     // to the caller, or null; they are copied before they are freed, once.
     unsafe {
-        let bytes =
-            qjs::JS_WriteObject(raw, &mut length, function.as_raw(), qjs::JS_WRITE_OBJ_BYTECODE as c_int);
+        let flags = match keep {
+            Keep::Source => qjs::JS_WRITE_OBJ_BYTECODE,
+            Keep::Places => qjs::JS_WRITE_OBJ_BYTECODE | qjs::JS_WRITE_OBJ_STRIP_SOURCE,
+        };
+        let bytes = qjs::JS_WriteObject(raw, &mut length, function.as_raw(), flags as c_int);
         if bytes.is_null() {
             return Err(Error::Exception);
         }

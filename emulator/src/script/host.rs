@@ -7,6 +7,7 @@ use std::time::Instant;
 use rquickjs::function::Rest;
 use rquickjs::{Array, Ctx, Exception, Function, IntoJs};
 
+use super::bytecode::Bytecode;
 use super::{Call, Collection, DocRef, PageOptions, ReadResult};
 use crate::error::ServiceError;
 use crate::value::Value;
@@ -35,6 +36,7 @@ pub(super) struct Host {
     /// native function into a JavaScript exception, which a script could swallow.
     in_operation: Cell<bool>,
     logs: RefCell<Option<String>>,
+    query_api: RefCell<Option<Bytecode>>,
 }
 
 impl Host {
@@ -46,6 +48,11 @@ impl Host {
         self.accept_until.set(now.checked_add(call.time_limit.mul_f64(ACCEPT_SHARE)));
         self.refuse_after.set(call.refuse_after);
         self.logs.replace(call.enable_logging.then(String::new));
+    }
+
+    /// Has the JavaScript query API at hand for a script that uses it.
+    pub(super) fn offer_query_api(&self, script: Bytecode) {
+        self.query_api.replace(Some(script));
     }
 
     /// Lets go of the transaction.
@@ -102,6 +109,10 @@ impl Host {
         match arguments.as_slice() {
             ["accept"] => self.accept().into_js(ctx),
             ["guid"] => uuid::Uuid::new_v4().to_string().into_js(ctx),
+            ["queryApi"] => {
+                let script = self.query_api.borrow().clone();
+                script.ok_or(rquickjs::Error::Unknown)?.eval(ctx)
+            }
             ["log", text] => {
                 if let Some(logs) = self.logs.borrow_mut().as_mut() {
                     *logs = (*text).to_owned();

@@ -10,7 +10,7 @@
   // Scripts may replace what they like; the API keeps working with what it found.
   const { parse, stringify } = JSON;
   const { apply } = Reflect;
-  const { create, defineProperty, freeze } = Object;
+  const { create, defineProperty, freeze, keys } = Object;
   const wellFormed = String.prototype.toWellFormed;
   const { NumberedError, defineGlobal } = language;
 
@@ -312,6 +312,27 @@
   collection.readAttachments = () => {
     throw fail(ErrorCodes.BadRequest, messages.notSupported, 'readAttachments');
   };
+
+  // The JavaScript query API is a file of its own, which few scripts need.
+  let queryApi;
+  const loadQueryApi = () => {
+    const natives = { parse, stringify, freeze, keys };
+    return host('queryApi')({
+      ...natives, collection, enqueue, readPage, optionsAndCallback, pageOf, fail, sizes, getResponse: () => response,
+    });
+  };
+  for (const name of ['filter', 'map', 'sortBy', 'sortByDescending', 'pluck', 'flatten', 'unwind', 'chain']) {
+    collection[name] = (...given) => {
+      queryApi ??= loadQueryApi();
+      return queryApi[name](...given);
+    };
+  }
+  collection.spatial = {};
+  for (const name of ['distance', 'intersects', 'isValid', 'isValidDetailed', 'within']) {
+    collection.spatial[name] = () => {
+      throw fail(ErrorCodes.BadRequest, messages.notSupported, 'spatial.' + name);
+    };
+  }
   defineProperty(collection, 'getPartitionKeyDefinition', { value: () => parse(settings.partitionKey) });
 
   // ---- Request, response, context --------------------------------------------------------------
@@ -459,7 +480,5 @@
       }
       return body;
     },
-    // For the JavaScript query API, which is a file of its own.
-    api: { collection, enqueue, readPage, optionsAndCallback, pageOf, fail, sizes, getResponse: () => response },
   };
 });

@@ -1,15 +1,16 @@
 // The JavaScript query API: `__.filter(...)`, `__.chain().map(...).value()` and their kin.
 //
 // The service turns the functions into index look-ups where it can; this runs them over the documents of the
-// partition, one by one. Evaluates to a function that adds the methods to the collection.
-(function installQueryApi(api) {
+// partition, one by one. Evaluates to a function that returns the methods. It runs when a script first uses one
+// of them, so whatever it needs of the globals comes with `api`, as the script may have replaced them.
+(function queryApi(api) {
   'use strict';
 
   const { collection, enqueue, readPage, optionsAndCallback, pageOf, fail, sizes, getResponse } = api;
-  const { parse, stringify } = JSON;
+  const { parse, stringify, freeze, keys } = api;
   const BAD_REQUEST = 400;
 
-  const messages = Object.freeze({
+  const messages = freeze({
     callbackInChain: 'When using "chain", the callback parameter can only be provided on the "value" function.',
     optionsInChain: 'When using "chain", options can only be provided on the call to the "value" function',
     selectorRequired: 'When using "unwind", "collectionSelector" must be used.',
@@ -20,7 +21,6 @@
     callbackWithoutResponse:
       'The callback function must be provided for scenarios, such as pre-trigger, when response object is not available.',
     wrongProperty: 'The property name must be a string and cannot be empty.',
-    notSupported: 'The function "%s" is not supported by this emulator.',
   });
 
   function check(condition, message) {
@@ -180,7 +180,7 @@
 
   function chained(steps) {
     const query = { isAccepted: true };
-    for (const name of Object.keys(makers)) {
+    for (const name of keys(makers)) {
       query[name] = (...given) => {
         const args = withoutCollection(given);
         const [step, used] = makers[name](args);
@@ -195,19 +195,13 @@
     return query;
   }
 
-  for (const name of Object.keys(makers)) {
-    collection[name] = (...given) => {
+  const methods = { chain: () => chained([]) };
+  for (const name of keys(makers)) {
+    methods[name] = (...given) => {
       const args = withoutCollection(given);
       const [step, used] = makers[name](args);
       return queue([step], args[used], args[used + 1]);
     };
   }
-  collection.chain = () => chained([]);
-
-  collection.spatial = {};
-  for (const name of ['distance', 'intersects', 'isValid', 'isValidDetailed', 'within']) {
-    collection.spatial[name] = () => {
-      throw fail(BAD_REQUEST, messages.notSupported, 'spatial.' + name);
-    };
-  }
+  return methods;
 });

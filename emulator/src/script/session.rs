@@ -8,7 +8,7 @@ use rquickjs::context::intrinsic;
 use rquickjs::{Context, Ctx, Function, Object, Runtime, Type, Value};
 use serde_json::json;
 
-use super::bytecode::{Bytecode, Cache};
+use super::bytecode::{Bytecode, Cache, Keep};
 use super::host::{Host, SharedCollection};
 use super::{Call, Role, ScriptSyntax, failure};
 use crate::error::ServiceError;
@@ -77,8 +77,8 @@ impl Session {
             let install = |file, source| install(&ctx, cache, file, source);
             let language: Object<'_> = install_language(&ctx, cache)?;
             let entry: Object<'_> = install(PRELUDE_FILE, PRELUDE)?.call((host.function(&ctx)?, language))?;
-            let api: Object<'_> = entry.get("api")?;
-            install(QUERY_API_FILE, QUERY_API)?.call::<_, ()>((api,))?;
+            // Compiled here, where memory is not limited yet, and loaded when a script needs it.
+            host.offer_query_api(wrapper(&ctx, cache, QUERY_API_FILE, QUERY_API)?);
             ctx.globals().set(ENTRY, entry)
         })?;
         Ok(Self { context, runtime, host, memory_limit: MEMORY_LIMIT })
@@ -141,8 +141,12 @@ pub(super) fn install<'js>(
     file: &str,
     source: &str,
 ) -> rquickjs::Result<Function<'js>> {
-    let script = cache.compile(ctx, file, &Arc::default(), || source.to_owned())?;
-    script.eval(ctx)?.try_into_function().map_err(|_| rquickjs::Error::Unknown)
+    wrapper(ctx, cache, file, source)?.eval(ctx)?.try_into_function().map_err(|_| rquickjs::Error::Unknown)
+}
+
+/// The compiled form of one of our own files.
+fn wrapper(ctx: &Ctx<'_>, cache: &Cache, file: &str, source: &str) -> rquickjs::Result<Bytecode> {
+    cache.compile(ctx, file, &Arc::default(), Keep::Places, || source.to_owned())
 }
 
 /// Shapes the language, and gives what the other files need of it.
@@ -162,7 +166,7 @@ pub(super) fn compile(
         || format!("(function __docDbMain() {{ var fn = {body}\n; return fn.apply(null, arguments); }})");
     // A file name with a NUL would be refused by the engine.
     let file = format!("{id}.js").replace('\0', "");
-    cache.compile(ctx, &file, body, source).map_err(|error| {
+    cache.compile(ctx, &file, body, Keep::Source, source).map_err(|error| {
         let source = source();
         if !error.is_exception() {
             return failure::compile(&format!("SyntaxError: {error}"), None, &source);

@@ -22,6 +22,9 @@ fn answer(script: &str) -> String {
     }
 }
 
+/// The methods, in the order in which scripts see them.
+const FILTER_TO_SPATIAL: &str = r#""filter,map,sortBy,sortByDescending,pluck,flatten,unwind,chain,spatial""#;
+
 #[test]
 fn results() {
     let ids = "function (e, rows, o) { if (e) throw e; show(rows.map(function (r) { return r.id || r; })); }";
@@ -56,6 +59,13 @@ fn results() {
         // An error of a function goes to the callback.
         ("__.map(function (d) { return d.none.x; }, function (e) { show(e instanceof TypeError); })", "true"),
         ("__.map(function (d) { return d.none.x; })", "400/0"),
+        // What the script replaces before it first uses the API is not what the API works with.
+        (
+            "JSON.parse = JSON.stringify = Object.keys = Object.freeze = null;
+                __.chain().map(function (d) { return d.id; }).value({ pageSize: 2 }, CB)",
+            r#"["a","b"]"#,
+        ),
+        ("show(Object.keys(getContext().getCollection()).slice(-9).join())", FILTER_TO_SPATIAL),
         ("__.filter()", "400/400"),
         ("__.pluck('')", "400/400"),
         ("__.unwind(function () {})", "400/400"),
