@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::auth::{MasterKey, WELL_KNOWN_KEY};
 use crate::emulator::Emulator;
-use crate::http::{Server, Service};
+use crate::http::{Server, Service, Throttle};
 use crate::script::Engine;
 use crate::stats::Recorder;
 use crate::store::{Account, Clock, Isolation, Journal, Shared};
@@ -31,6 +31,7 @@ pub struct Builder {
     #[cfg(feature = "persist")]
     data_dir: Option<PathBuf>,
     partitions: u32,
+    enforce_throughput: bool,
     isolation: Isolation,
 }
 
@@ -72,6 +73,7 @@ impl Default for Builder {
             #[cfg(feature = "persist")]
             data_dir: None,
             partitions: 1,
+            enforce_throughput: false,
             isolation: Isolation::default(),
         }
     }
@@ -108,6 +110,15 @@ impl Builder {
     /// Physical partitions of each container created from now on, 1 to 1024.
     pub fn partitions(mut self, count: u32) -> Self {
         self.partitions = count;
+        self
+    }
+
+    /// Refuses requests beyond the provisioned throughput with 429, as the service does. Off by default.
+    ///
+    /// The RU/s of a container are divided evenly between its physical partitions; containers of a database with
+    /// shared throughput use that together.
+    pub fn enforce_throughput(mut self, enforce: bool) -> Self {
+        self.enforce_throughput = enforce;
         self
     }
 
@@ -156,12 +167,19 @@ impl Builder {
             key,
             engine: Engine::new(threads),
             stats: Recorder::default(),
+            throttle: Throttle::default(),
             endpoint: OnceLock::new(),
         }))
     }
 
     fn shared(&self, journal: Journal) -> Shared {
-        Shared { clock: Clock::default(), isolation: self.isolation, journal, partitions: self.partitions }
+        Shared {
+            clock: Clock::default(),
+            isolation: self.isolation,
+            journal,
+            partitions: self.partitions,
+            enforce_throughput: self.enforce_throughput,
+        }
     }
 
     #[cfg(not(feature = "persist"))]

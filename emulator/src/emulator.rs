@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::builder::Builder;
 use crate::http::{Server, Service, detached};
 use crate::stats::Stats;
+use crate::store::SplitError;
 
 /// A Cosmos DB for NoSQL account in this process.
 ///
@@ -60,6 +61,21 @@ impl Emulator {
     /// tests. Seen by `_ts`, TTL, queries and stored procedures; not by the check of a request's date.
     pub fn set_clock_offset_ms(&self, offset: i64) {
         self.inner.service.account.shared().clock.set_offset_ms(offset);
+    }
+
+    /// Splits a physical partition of a container in two, as the service does when one grows; returns the ids of
+    /// the new ones.
+    ///
+    /// Requests that name the old one answer 410/1002 from now on, until the client has looked the ranges up again.
+    ///
+    /// # Errors
+    /// When the container or the partition is not there, or the partition covers a single hash.
+    pub async fn split(&self, database: &str, container: &str, range: u32) -> Result<(u32, u32), SplitError> {
+        let account = &self.inner.service.account;
+        let container = account.container(database, container).map_err(|_| SplitError::NoSuchContainer)?;
+        let (low, high, durable) = container.split(range)?;
+        durable.wait().await.map_err(|error| SplitError::Storage(error.message))?;
+        Ok((low, high))
     }
 
     /// Answers a request as if it had come through the socket, authorization included. Needs a Tokio runtime.

@@ -37,4 +37,4 @@ pub use auth::WELL_KNOWN_KEY;
 pub use builder::{Builder, StartError};
 pub use emulator::Emulator;
 pub use stats::{Counter, Stats};
-pub use store::Isolation;
+pub use store::{Isolation, SplitError};

@@ -29,6 +29,9 @@ struct Arguments {
     /// Physical partitions of a new container.
     #[arg(long, default_value_t = 1)]
     partitions: u32,
+    /// Refuse requests beyond the provisioned throughput with 429.
+    #[arg(long)]
+    enforce_throughput: bool,
 }
 
 /// Exit code when the emulator cannot start; wrong arguments give clap's 2.
@@ -50,8 +53,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), String> {
-    let mut builder =
-        Emulator::builder().address(arguments.host).port(arguments.port).partitions(arguments.partitions);
+    let mut builder = Emulator::builder()
+        .address(arguments.host)
+        .port(arguments.port)
+        .partitions(arguments.partitions)
+        .enforce_throughput(arguments.enforce_throughput);
     if let Some(key) = &arguments.key {
         builder = builder.key(key);
     }

@@ -2,6 +2,8 @@
 
 mod account;
 mod batch;
+mod bulk;
+mod change_feed;
 mod containers;
 mod databases;
 mod documents;
@@ -16,6 +18,7 @@ mod request;
 mod route;
 mod server;
 mod sprocs;
+mod throttle;
 
 use std::sync::OnceLock;
 
@@ -34,6 +37,7 @@ use request::Request;
 use route::{Operation, Path};
 
 pub(crate) use server::{Server, detached};
+pub(crate) use throttle::Throttle;
 
 /// The account with everything that serves it.
 pub(crate) struct Service {
@@ -41,6 +45,7 @@ pub(crate) struct Service {
     pub(crate) key: MasterKey,
     pub(crate) engine: Engine,
     pub(crate) stats: Recorder,
+    pub(crate) throttle: Throttle,
     /// The address that clients are told.
     pub(crate) endpoint: OnceLock<String>,
 }
@@ -75,8 +80,7 @@ impl Service {
         let answer = if request.body.len() > MAX_REQUEST_BYTES {
             Err(ServiceError::too_large().into())
         } else {
-            // Boxed: the futures of some operations are large.
-            Box::pin(self.dispatch(operation, request)).await
+            self.run(operation, request).await
         };
         let units = match &answer {
             Ok(reply) => reply.units(),
@@ -88,6 +92,36 @@ impl Service {
         };
         self.stats.record(operation.name(), procedure, units);
         answer
+    }
+
+    /// Carries the operation out, within the throughput of its container.
+    async fn run(&self, operation: Operation<'_>, request: &Request) -> Answer {
+        self.check_intended_container(&operation, request)?;
+        let permit = self.permit_request(&operation, request)?;
+        // Boxed: the futures of some operations are large.
+        let answer = Box::pin(self.dispatch(operation, request)).await;
+        self.settle(permit, answer.as_ref().map_or_else(Failure::units, Reply::units));
+        answer
+    }
+
+    /// Refuses work on another container than the one that a client found under the name before.
+    fn check_intended_container(
+        &self,
+        operation: &Operation<'_>,
+        request: &Request,
+    ) -> Result<(), ServiceError> {
+        let Some(intended) = request.header(headers::INTENDED_COLLECTION) else { return Ok(()) };
+        let Some(container) = operation.data_path().and_then(|path| self.container(path).ok()) else {
+            return Ok(());
+        };
+        if container.rid.text() == intended.trim() {
+            return Ok(());
+        }
+        Err(ServiceError::new(
+            400,
+            1024,
+            format!("The container has the _rid '{}', not '{intended}'.", container.rid.text()),
+        ))
     }
 
     fn authorize(&self, path: &Path, request: &Request) -> Result<(), ServiceError> {
@@ -136,7 +170,8 @@ impl Service {
             Operation::ListOffers => self.list_offers(request),
             Operation::QueryOffers => self.query_offers(request),
             Operation::ReadOffer(id) => self.read_offer(id),
-            Operation::ChangeFeed(_) => Err(unsupported("the change feed").into()),
+            Operation::ReplaceOffer(id) => self.replace_offer(id, request).await,
+            Operation::ChangeFeed(path) => self.change_feed(path, request),
             Operation::QueryPlan(_) => Err(unsupported("query plan requests").into()),
             Operation::Unsupported(what) => Err(unsupported(what).into()),
             Operation::Unknown => Err(ServiceError::new(

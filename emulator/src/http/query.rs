@@ -7,7 +7,8 @@ use crate::epk::{self, Epk};
 use crate::error::ServiceError;
 use crate::query::{Context, Query, Shape, Test};
 use crate::store::{
-    Container, Continuation, Found, LogPosition, PartitionKeyDefinition, PhysicalRange, Scope, Search, Source,
+    Container, Continuation, Found, LogPosition, PartitionKeyDefinition, PhysicalRange, Position, Scope,
+    Search, Source,
 };
 use crate::value::{Object, Value};
 
@@ -19,7 +20,7 @@ use super::route::ContainerPath;
 use super::{Answer, Service};
 
 /// Where a query or feed runs.
-enum Target {
+pub(super) enum Target {
     /// One logical partition.
     Partition(Scope),
     /// What a hierarchical key's prefix covers, or a part of one physical partition that the client named.
@@ -86,12 +87,9 @@ impl Service {
         let (scope, position) = match &page.target {
             Target::Partition(scope) | Target::Part(scope) => (scope.clone(), log_position(&ranges, scope)),
             Target::Walk => {
-                let at = ranges
-                    .iter()
-                    .position(|range| start.range.is_none_or(|id| range.id == id))
-                    .ok_or_else(|| {
-                        ServiceError::new(410, 1002, "The partition key range of the continuation is gone.")
-                    })?;
+                let at = ranges.iter().position(|range| continues_in(range, &start)).ok_or_else(|| {
+                    ServiceError::new(410, 1002, "The partition key range of the continuation is gone.")
+                })?;
                 let range = &ranges[at];
                 walk = Some((range.id, ranges.get(at + 1).map(|next| next.id)));
                 let scope = Scope::Range { min: range.min.clone(), max: range.max.clone() };
@@ -130,8 +128,24 @@ impl Service {
     }
 }
 
+/// Whether a walk goes on in `range`: in the one it stopped at, or the part of it that the position is in when
+/// that was split meanwhile.
+fn continues_in(range: &PhysicalRange, start: &Continuation) -> bool {
+    let Some(id) = start.range else { return true };
+    if range.id == id {
+        return true;
+    }
+    range.parents.contains(&id)
+        && match &start.position {
+            None => true,
+            Some(Position::At { key: (key, _), .. }) => *key.epk() < range.max,
+            // Counted over the whole of the old range.
+            Some(Position::Offset(_)) => false,
+        }
+}
+
 /// Where the headers say that a request runs; `None` when they do not.
-fn target(container: &Container, request: &Request) -> Result<Option<Target>, ServiceError> {
+pub(super) fn target(container: &Container, request: &Request) -> Result<Option<Target>, ServiceError> {
     let definition = &container.meta().definition.partition_key;
     if let Some(components) = request.partition_key_components()? {
         if components.len() < definition.paths().len() && definition.is_hierarchical() {

@@ -6,13 +6,20 @@ use http::{HeaderMap, Method};
 use crate::epk;
 use crate::error::ServiceError;
 use crate::limits::DEFAULT_PAGE_ROWS;
-use crate::store::{LogPosition, PartitionKey, PartitionKeyDefinition};
+use crate::store::{LogPosition, PartitionKey, PartitionKeyDefinition, Throughput};
 use crate::value::Value;
 
 use super::headers;
 
 /// Rows of a page when the client leaves the number to the server (`-1`).
 const SERVER_DECIDES: usize = 1000;
+
+/// The value of the header for autoscale; more may be in it.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AutoscaleSettings {
+    max_throughput: u64,
+}
 
 /// A request with its body read.
 #[derive(Debug)]
@@ -92,13 +99,24 @@ impl Request {
     /// RU/s of a new database or container.
     ///
     /// # Errors
-    /// 400 when it is no number.
-    pub(crate) fn throughput(&self) -> Result<Option<u64>, ServiceError> {
-        match self.header(headers::OFFER_THROUGHPUT).map(str::trim) {
-            None | Some("") => Ok(None),
-            Some(text) => text.parse().map(Some).map_err(|_| {
-                ServiceError::bad_request(format!("The offer throughput '{text}' is not a number."))
-            }),
+    /// 400 when it is malformed or cannot be provisioned, or both manual and automatic.
+    pub(crate) fn throughput(&self) -> Result<Option<Throughput>, ServiceError> {
+        let given = |name| self.header(name).map(str::trim).filter(|text| !text.is_empty());
+        let invalid =
+            |text: &str| ServiceError::bad_request(format!("The offer throughput '{text}' is not valid."));
+        match (given(headers::OFFER_THROUGHPUT), given(headers::OFFER_AUTOSCALE)) {
+            (None, None) => Ok(None),
+            (Some(text), None) => {
+                let value = text.parse().map_err(|_| invalid(text))?;
+                Throughput::Manual(value).checked().map(Some)
+            }
+            (None, Some(text)) => {
+                let settings: AutoscaleSettings = serde_json::from_str(text).map_err(|_| invalid(text))?;
+                Throughput::Autoscale { max: settings.max_throughput }.checked().map(Some)
+            }
+            (Some(_), Some(_)) => Err(ServiceError::bad_request(
+                "Manual throughput and autoscale settings cannot be given together.",
+            )),
         }
     }
 

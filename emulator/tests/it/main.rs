@@ -3,6 +3,8 @@
 
 mod auth;
 mod batch;
+mod bulk;
+mod change_feed;
 mod containers;
 mod databases;
 mod documents;
@@ -11,8 +13,10 @@ mod limits;
 mod partitions;
 mod patch;
 mod queries;
+mod split;
 mod sprocs;
 mod support;
+mod throughput;
 mod ttl;
 
 #[cfg(all(feature = "persist", feature = "cli"))]
