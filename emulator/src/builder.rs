@@ -9,7 +9,9 @@ use tokio::net::TcpListener;
 
 use crate::auth::{MasterKey, WELL_KNOWN_KEY};
 use crate::emulator::Emulator;
-use crate::http::{Server, Service, Throttle};
+#[cfg(feature = "tls")]
+use crate::http::Tls;
+use crate::http::{Listener, Server, Service, Throttle};
 use crate::script::Engine;
 use crate::stats::Recorder;
 use crate::store::{Account, Clock, Isolation, Journal, Shared};
@@ -32,6 +34,8 @@ pub struct Builder {
     data_dir: Option<PathBuf>,
     partitions: u32,
     enforce_throughput: bool,
+    #[cfg(feature = "tls")]
+    tls: bool,
     isolation: Isolation,
 }
 
@@ -53,6 +57,10 @@ pub enum StartError {
     /// The number of physical partitions is out of range.
     #[error("{0} physical partitions are not possible: choose 1 to {MAX_PARTITIONS}")]
     Partitions(u32),
+    /// The certificate cannot be made.
+    #[cfg(feature = "tls")]
+    #[error("cannot make a certificate: {0}")]
+    Certificate(String),
     /// The data directory cannot be opened.
     #[cfg(feature = "persist")]
     #[error("cannot open the data directory {}: {reason}", path.display())]
@@ -74,6 +82,8 @@ impl Default for Builder {
             data_dir: None,
             partitions: 1,
             enforce_throughput: false,
+            #[cfg(feature = "tls")]
+            tls: false,
             isolation: Isolation::default(),
         }
     }
@@ -122,6 +132,15 @@ impl Builder {
         self
     }
 
+    /// Serves HTTPS instead of HTTP, with a self-signed certificate for localhost, 127.0.0.1, ::1 and the address
+    /// listened on. It is made anew at each start and valid for a year; [`Emulator::certificate_pem`] gives it for
+    /// clients to trust.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: bool) -> Self {
+        self.tls = tls;
+        self
+    }
+
     /// How concurrent transactions of a logical partition see each other.
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
@@ -133,7 +152,7 @@ impl Builder {
     /// # Errors
     /// A bad key or number of partitions, or a data directory that cannot be opened.
     pub fn build(self) -> Result<Emulator, StartError> {
-        Ok(Emulator::new(self.service()?, self.key, None))
+        Ok(Emulator::new(self.service()?, self.key, None, None))
     }
 
     /// An emulator that listens. Must be called within a Tokio runtime, which serves the connections.
@@ -144,15 +163,33 @@ impl Builder {
         let service = self.service()?;
         let address = SocketAddr::new(self.address, self.port);
         let bind = |source| StartError::Bind { address, source };
-        let listener = TcpListener::bind(address).await.map_err(bind)?;
-        let mut bound = listener.local_addr().map_err(bind)?;
+        let tcp = TcpListener::bind(address).await.map_err(bind)?;
+        let mut bound = tcp.local_addr().map_err(bind)?;
         if bound.ip().is_unspecified() {
             // Clients are told this endpoint, and cannot connect to "any address".
             bound.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
         }
-        let _ = service.endpoint.set(format!("http://{bound}"));
+        let listener = Listener {
+            tcp,
+            #[cfg(feature = "tls")]
+            tls: self.certificate()?,
+        };
+        #[cfg(feature = "tls")]
+        let certificate = listener.tls.as_ref().map(|tls| tls.certificate_pem.clone());
+        #[cfg(not(feature = "tls"))]
+        let certificate = None;
+        let scheme = if certificate.is_some() { "https" } else { "http" };
+        let _ = service.endpoint.set(format!("{scheme}://{bound}"));
         let server = Server::start(listener, Arc::clone(&service));
-        Ok(Emulator::new(service, self.key, Some(server)))
+        Ok(Emulator::new(service, self.key, Some(server), certificate))
+    }
+
+    #[cfg(feature = "tls")]
+    fn certificate(&self) -> Result<Option<Arc<Tls>>, StartError> {
+        if !self.tls {
+            return Ok(None);
+        }
+        Tls::generate(self.address).map(|tls| Some(Arc::new(tls))).map_err(StartError::Certificate)
     }
 
     fn service(&self) -> Result<Arc<Service>, StartError> {

@@ -23,6 +23,8 @@ struct Inner {
     key: String,
     endpoint: String,
     server: Option<Server>,
+    /// PEM; with TLS only.
+    certificate: Option<String>,
 }
 
 /// The endpoint of an emulator without a socket: requests for it go through [`Emulator::call`].
@@ -34,15 +36,26 @@ impl Emulator {
         Builder::default()
     }
 
-    pub(crate) fn new(service: Arc<Service>, key: String, server: Option<Server>) -> Self {
+    pub(crate) fn new(
+        service: Arc<Service>,
+        key: String,
+        server: Option<Server>,
+        certificate: Option<String>,
+    ) -> Self {
         let endpoint = service.endpoint.get_or_init(|| IN_PROCESS.to_owned()).clone();
-        Self { inner: Arc::new(Inner { service, key, endpoint, server }) }
+        Self { inner: Arc::new(Inner { service, key, endpoint, server, certificate }) }
     }
 
     /// Where to reach it, such as `http://127.0.0.1:8081`.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.inner.endpoint
+    }
+
+    /// The certificate of an emulator that serves HTTPS, as PEM text for clients to trust; `None` with HTTP.
+    #[must_use]
+    pub fn certificate_pem(&self) -> Option<&str> {
+        self.inner.certificate.as_deref()
     }
 
     /// The account's key, as base64 text.

@@ -14,7 +14,8 @@
 //! # }
 //! ```
 //!
-//! Features: `persist` (default) keeps data on disk, `cli` (default) builds the `cosmos-emulator` program.
+//! Features: `persist` (default) keeps data on disk, `cli` (default) builds the `cosmos-emulator` program, `tls`
+//! serves HTTPS.
 
 mod auth;
 mod builder;

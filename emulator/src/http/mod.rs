@@ -19,6 +19,8 @@ mod route;
 mod server;
 mod sprocs;
 mod throttle;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::sync::OnceLock;
 
@@ -36,8 +38,10 @@ use reply::{Failure, Reply};
 use request::Request;
 use route::{Operation, Path};
 
-pub(crate) use server::{Server, detached};
+pub(crate) use server::{Listener, Server, detached};
 pub(crate) use throttle::Throttle;
+#[cfg(feature = "tls")]
+pub(crate) use tls::Tls;
 
 /// The account with everything that serves it.
 pub(crate) struct Service {

@@ -17,6 +17,8 @@ mod split;
 mod sprocs;
 mod support;
 mod throughput;
+#[cfg(feature = "tls")]
+mod tls;
 mod ttl;
 
 #[cfg(all(feature = "persist", feature = "cli"))]
