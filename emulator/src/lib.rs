@@ -18,6 +18,7 @@
 //! serves HTTPS.
 
 mod auth;
+mod binary_json;
 mod builder;
 mod charge;
 mod emulator;

@@ -121,7 +121,7 @@ pub(crate) fn extract(document: &Value, paths: &[Vec<String>]) -> Result<Vec<Com
 
 impl Component {
     /// None for arrays and objects.
-    fn from_scalar(value: &Value) -> Option<Self> {
+    pub(crate) fn from_scalar(value: &Value) -> Option<Self> {
         match value {
             Value::Undefined => Some(Self::Undefined),
             Value::Null => Some(Self::Null),

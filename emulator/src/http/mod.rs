@@ -13,6 +13,7 @@ mod offers;
 mod patch;
 mod pkranges;
 mod query;
+mod query_plan;
 mod reply;
 mod request;
 mod route;
@@ -176,7 +177,7 @@ impl Service {
             Operation::ReadOffer(id) => self.read_offer(id),
             Operation::ReplaceOffer(id) => self.replace_offer(id, request).await,
             Operation::ChangeFeed(path) => self.change_feed(path, request),
-            Operation::QueryPlan(_) => Err(unsupported("query plan requests").into()),
+            Operation::QueryPlan(path) => self.query_plan(path, request),
             Operation::Unsupported(what) => Err(unsupported(what).into()),
             Operation::Unknown => Err(ServiceError::new(
                 405,

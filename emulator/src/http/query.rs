@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use crate::charge;
-use crate::epk::{self, Epk};
+use crate::epk::Epk;
 use crate::error::ServiceError;
-use crate::query::{Context, Query, Shape, Test};
+use crate::query::{Context, ExecutionInfo, KeyFilter, Query};
 use crate::store::{
     Container, Continuation, Found, LogPosition, PartitionKeyDefinition, PhysicalRange, Position, Scope,
     Search, Source,
 };
-use crate::value::{Object, Value};
+use crate::value::Value;
 
 use super::feed::QueryBody;
 use super::headers;
+use super::query_plan;
 use super::reply::{Failure, Reply};
 use super::request::Request;
 use super::route::ContainerPath;
@@ -56,17 +57,13 @@ impl Service {
         let identity = body.identity();
         let query = Query::parse(&body.text)?;
         let context = self.query_context(body.parameters);
-        let definition = &container.meta().definition;
         check_order(&query, &container)?;
         let target = match target(&container, request)? {
+            // What headers name is served whatever the query: the .NET SDK sends its rewritten DISTINCT and GROUP BY
+            // with a key alone, and clients without a merge of their own (Go, plain REST) count like that.
             Some(target) => target,
-            None => match filtered_partition(&query, &context, &definition.partition_key)? {
-                Some(scope) => Target::Partition(scope),
-                None => Target::Walk,
-            },
+            None => routed(&query, &container, &context, request)?,
         };
-        check_servable(&target, query.shape(), request)
-            .map_err(|failure| failure.details(info(&body.text)))?;
         self.page(&PageRequest { container: &container, target, request, identity: &identity }, |search| {
             search.query(&query, &context)
         })
@@ -97,6 +94,12 @@ impl Service {
             }
         };
         page.request.check_session(position)?;
+        if walk.is_none()
+            && matches!(start.position, Some(Position::Offset(_)))
+            && start.range.is_some_and(|range| range != position.range)
+        {
+            return Err(ServiceError::bad_request(SPLIT_MEANWHILE).into());
+        }
         let found = find(&Search {
             source: Source::Live { container, scope },
             now: self.account.shared().clock.now_s(),
@@ -104,7 +107,7 @@ impl Service {
             start: start.position,
         })
         .map_err(|error| Failure::from(error).at(position))?;
-        let units = charge::query(found.work);
+        let (units, here) = (charge::query(found.work), position.range);
         let mut reply = Reply::json(200, feed_body(container, &found))
             .charge(units)
             .at(position)
@@ -115,9 +118,7 @@ impl Service {
             reply = reply.header(headers::QUERY_METRICS, &metrics(&found));
         }
         let next = match (found.next, walk) {
-            (Some(position), walk) => {
-                Some(Continuation { range: walk.map(|(here, _)| here), position: Some(position) })
-            }
+            (Some(position), _) => Some(Continuation { range: Some(here), position: Some(position) }),
             (None, Some((_, Some(next)))) => Some(Continuation { range: Some(next), position: None }),
             (None, _) => None,
         };
@@ -127,6 +128,9 @@ impl Service {
         })
     }
 }
+
+const SPLIT_MEANWHILE: &str =
+    "The continuation counts rows of a physical partition that was split meanwhile.";
 
 /// Whether a walk goes on in `range`: in the one it stopped at, or the part of it that the position is in when
 /// that was split meanwhile.
@@ -201,58 +205,46 @@ fn check_key_type(request: &Request, bounds: bool) -> Result<(), ServiceError> {
     }
 }
 
-/// The one partition that the filter of a query leaves, as the gateway works it out.
-fn filtered_partition(
+/// Where the filter of a query sends it, or why the gateway refuses to: a page of it could not be continued, or
+/// the partitions' results would have to be merged. SDKs take the refusal as the advice to do that themselves, by
+/// the plan that comes with it.
+fn routed(
     query: &Query,
+    container: &Container,
     context: &Context<'_>,
-    definition: &PartitionKeyDefinition,
-) -> Result<Option<Scope>, ServiceError> {
-    let predicates = query.sargable(context);
-    let mut components = Vec::new();
-    for path in definition.paths() {
-        let value = predicates.iter().find_map(|predicate| match &predicate.test {
-            Test::Eq(value) if predicate.path == *path => Some(value),
-            _ => None,
-        });
-        components.push(match value {
-            Some(Value::Null) => epk::Component::Null,
-            Some(Value::Bool(flag)) => epk::Component::Bool(*flag),
-            Some(Value::Number(number)) => epk::Component::Number(*number),
-            Some(Value::String(text)) => epk::Component::String(text.to_string()),
-            _ => return Ok(None),
-        });
+    request: &Request,
+) -> Result<Target, Failure> {
+    let definition = &container.meta().definition.partition_key;
+    let info = query.distribution(definition.paths(), context)?;
+    if info.has_column_aggregates() {
+        return Err(ServiceError::bad_request(ONLY_VALUE_AGGREGATES).into());
     }
-    Ok(Some(Scope::Partition(definition.key(&components)?)))
-}
-
-/// What the gateway refuses, because a page of it could not be continued or the partitions' results would have to
-/// be merged. SDKs take the error as the advice to do that themselves.
-fn check_servable(target: &Target, shape: Shape, request: &Request) -> Result<(), Failure> {
-    let refuse = |message: &str| Err(Failure::from(ServiceError::new(400, 1004, message)));
-    match target {
-        Target::Part(_) => Ok(()),
-        Target::Partition(_) if shape.distinct || shape.group_by => refuse(NOT_SERVABLE),
-        Target::Partition(_) if shape.aggregate => {
-            let tolerated = request
-                .header(headers::IS_CONTINUATION_EXPECTED)
-                .is_some_and(|value| value.eq_ignore_ascii_case("false"));
-            if tolerated { Ok(()) } else { refuse(NOT_SERVABLE) }
+    let refuse = |error: ServiceError| Failure::from(error).details(plan_text(&info, definition));
+    let not_servable = || refuse(ServiceError::new(400, 1004, NOT_SERVABLE));
+    let paths = definition.paths().len();
+    if !info.keys().is_one_key(paths) {
+        if !request.flag(headers::ENABLE_CROSS_PARTITION) {
+            return Err(refuse(ServiceError::bad_request(DISABLED)));
         }
-        Target::Partition(_) => Ok(()),
-        Target::Walk if !request.flag(headers::ENABLE_CROSS_PARTITION) => {
-            Err(Failure::from(ServiceError::bad_request(DISABLED)))
+        if info.needs_merge() || request.flag(headers::PARALLELIZE) {
+            return Err(not_servable());
         }
-        Target::Walk => {
-            let merges = shape.top
-                || shape.order_by
-                || shape.aggregate
-                || shape.distinct
-                || shape.offset_limit
-                || shape.group_by
-                || request.flag(headers::PARALLELIZE);
-            if merges { refuse(NOT_SERVABLE) } else { Ok(()) }
-        }
+        return Ok(Target::Walk);
     }
+    // A client that does not expect to continue wants the aggregate of all pages, which it has to add up.
+    let partial = info.has_aggregates() && !request.flag(headers::IS_CONTINUATION_EXPECTED);
+    if partial || info.needs_grouping() {
+        return Err(not_servable());
+    }
+    let KeyFilter::Keys(keys) = info.keys() else {
+        // No document is asked for: any partition will do.
+        let first = container.ranges().into_iter().next();
+        return Ok(
+            first.map_or(Target::Walk, |range| Target::Part(Scope::Range { min: range.min, max: range.max }))
+        );
+    };
+    let components: Vec<_> = keys.iter().flatten().map(query_plan::component).collect();
+    Ok(Target::Partition(Scope::Partition(definition.key(&components)?)))
 }
 
 const DISABLED: &str = "Cross partition query is required but disabled. Please set \
@@ -263,6 +255,10 @@ const NOT_SERVABLE: &str = "The provided cross partition query can not be direct
     first chance (internal) exception that all newer clients will know how to handle gracefully. This exception is \
     traced, but unless you see it bubble up as an exception (which only happens on older SDK clients), then you can \
     safely ignore this message.";
+
+/// The service says it without a plan, which JavaScript knows how to take.
+const ONLY_VALUE_AGGREGATES: &str = "Message: {\"Errors\":[\"Cross partition query only supports 'VALUE \
+    <AggregateFunc>' for aggregates.\"]}";
 
 /// ORDER BY needs an index that has the order.
 fn check_order(query: &Query, container: &Container) -> Result<(), ServiceError> {
@@ -282,12 +278,9 @@ fn check_order(query: &Query, container: &Container) -> Result<(), ServiceError>
     }
 }
 
-/// `additionalErrorInfo`: SDKs only look whether it is there; plans come with query plan requests.
-fn info(text: &str) -> Value {
-    let mut info = Object::new();
-    info.insert("partitionedQueryExecutionInfoVersion", Value::Number(2.0));
-    info.insert("query", text.into());
-    Value::from(Value::from(info).to_json())
+/// `additionalErrorInfo`: the plan as JSON text.
+fn plan_text(info: &ExecutionInfo, definition: &PartitionKeyDefinition) -> Value {
+    query_plan::plan(info, definition).to_json().into()
 }
 
 fn log_position(ranges: &[PhysicalRange], scope: &Scope) -> LogPosition {

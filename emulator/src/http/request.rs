@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
+use crate::binary_json;
 use crate::epk;
 use crate::error::ServiceError;
 use crate::limits::DEFAULT_PAGE_ROWS;
@@ -67,6 +68,9 @@ impl Request {
     /// # Errors
     /// 400 when it is not one value.
     pub(crate) fn json(&self) -> Result<Value, ServiceError> {
+        if binary_json::is_binary(&self.body) {
+            return binary_json::decode(&self.body);
+        }
         Value::parse(&self.body).map_err(|error| {
             ServiceError::bad_request(format!(
                 "Message: {{\"Errors\":[\"The request payload is invalid. Ensure to provide a valid request payload: \

@@ -20,9 +20,11 @@ impl Path {
     /// Decodes a path.
     ///
     /// # Errors
-    /// 400 when it is not valid UTF-8, or ends in a slash.
+    /// 400 when it is not valid UTF-8, or has an empty segment.
     pub(crate) fn parse(path: &str) -> Result<Self, ServiceError> {
         let trimmed = path.strip_prefix('/').unwrap_or(path);
+        // The Python SDK ends its paths in a slash.
+        let trimmed = trimmed.strip_suffix('/').unwrap_or(trimmed);
         if trimmed.is_empty() {
             return Ok(Self { segments: Vec::new() });
         }

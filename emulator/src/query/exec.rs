@@ -73,14 +73,26 @@ fn count(bound: &Bound, code: &str, clause: &str, context: &Context<'_>) -> Resu
 /// Rows to skip and rows to return.
 pub(super) fn window(select: &Select, context: &Context<'_>) -> Result<(usize, usize)> {
     let (mut skip, mut take) = (0, usize::MAX);
-    if let Some((offset, limit)) = &select.offset_limit {
-        (skip, take) =
-            (count(offset, "SC2062", "OFFSET", context)?, count(limit, "SC2061", "LIMIT", context)?);
+    if let Some(bounds) = &select.offset_limit {
+        (skip, take) = offset_limit(bounds, context)?;
     }
-    if let Some(top) = &select.top {
-        take = take.min(count(top, "SC2060", "TOP", context)?);
+    if let Some(bound) = &select.top {
+        take = take.min(top(bound, context)?);
     }
     Ok((skip, take))
+}
+
+/// The rows of TOP.
+pub(super) fn top(bound: &Bound, context: &Context<'_>) -> Result<usize> {
+    count(bound, "SC2060", "TOP", context)
+}
+
+/// The rows of OFFSET and of LIMIT.
+pub(super) fn offset_limit(
+    (offset, limit): &(Bound, Bound),
+    context: &Context<'_>,
+) -> Result<(usize, usize)> {
+    Ok((count(offset, "SC2062", "OFFSET", context)?, count(limit, "SC2061", "LIMIT", context)?))
 }
 
 impl Machine<'_> {

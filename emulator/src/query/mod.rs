@@ -18,6 +18,7 @@
 mod ast;
 mod bind;
 mod display;
+mod distribution;
 mod error;
 mod eval;
 mod exec;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use crate::error::ServiceError;
 use crate::value::Value;
 
+pub(crate) use distribution::{ExecutionInfo, KeyFilter};
 // The store takes predicates apart.
 #[allow(unused_imports)]
 pub(crate) use plan::{Limit, Predicate, Test};

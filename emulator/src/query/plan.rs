@@ -52,7 +52,7 @@ pub(super) fn order_by_paths(select: &Select) -> Option<Vec<(Vec<String>, bool)>
     select.order_by.iter().map(|item| Some((document_path(&item.expr)?, item.descending))).collect()
 }
 
-fn is_over_documents(select: &Select) -> bool {
+pub(super) fn is_over_documents(select: &Select) -> bool {
     let first = select.from.first();
     first.is_some_and(|first| {
         matches!(first.origin, Origin::Root(_)) && first.path.is_empty() && !first.iterate
@@ -60,7 +60,7 @@ fn is_over_documents(select: &Select) -> bool {
 }
 
 /// `c.a.b` as `["a", "b"]`; nothing for the document itself.
-fn document_path(expr: &Expr) -> Option<Vec<String>> {
+pub(super) fn document_path(expr: &Expr) -> Option<Vec<String>> {
     match &expr.kind {
         ExprKind::Member { base, name } => {
             let mut path = match &base.kind {
@@ -75,7 +75,7 @@ fn document_path(expr: &Expr) -> Option<Vec<String>> {
 }
 
 /// The value of an expression that is the same for every document.
-fn constant(expr: &Expr, machine: &mut Machine<'_>) -> Option<Value> {
+pub(super) fn constant(expr: &Expr, machine: &mut Machine<'_>) -> Option<Value> {
     if !is_constant(expr) {
         return None;
     }
@@ -83,7 +83,7 @@ fn constant(expr: &Expr, machine: &mut Machine<'_>) -> Option<Value> {
     machine.eval(expr).ok().filter(|value| !value.is_undefined())
 }
 
-fn is_constant(expr: &Expr) -> bool {
+pub(super) fn is_constant(expr: &Expr) -> bool {
     let mut all = match &expr.kind {
         ExprKind::Name { .. } | ExprKind::Udf { .. } | ExprKind::Aggregate { .. } => false,
         ExprKind::Call { function, .. } => function.is_deterministic(),

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use crate::support::{CROSS, Client, DOCS, PK, container, start, start_with};
 
 const A: (&str, &str) = (PK, "[\"a\"]");
+const PLAN: (&str, &str) = ("x-ms-cosmos-is-query-plan-request", "True");
+const FEATURES: (&str, &str) =
+    ("x-ms-cosmos-supported-query-features", "Aggregate,Distinct,OffsetAndLimit,OrderBy,Top,GroupBy");
 
 async fn numbers(client: &Client, count: usize) {
     for at in 0..count {
@@ -98,12 +101,24 @@ async fn what_the_gateway_serves_of_one_partition() {
     let (_emulator, client) = container().await;
     numbers(&client, 5).await;
     client.query("SELECT TOP 1 * FROM c", &[A]).await.expect(200);
-    client.query("SELECT DISTINCT c.n FROM c", &[A]).await.expect_sub(400, 1004);
-    client.query("SELECT c.n FROM c GROUP BY c.n", &[A]).await.expect_sub(400, 1004);
+    assert_eq!(client.query("SELECT DISTINCT c.pk FROM c", &[A]).await.expect(200).documents().len(), 1);
+    assert_eq!(client.query("SELECT c.n FROM c GROUP BY c.n", &[A]).await.expect(200).documents().len(), 5);
+    assert_eq!(
+        client.query("SELECT VALUE c.n FROM c OFFSET 3 LIMIT 5", &[A]).await.expect(200).documents().len(),
+        2
+    );
     let count = "SELECT VALUE COUNT(1) FROM c";
-    client.query(count, &[A]).await.expect_sub(400, 1004);
-    let tolerant = ("x-ms-documentdb-query-iscontinuationexpected", "false");
-    assert_eq!(client.query(count, &[A, tolerant]).await.expect(200).documents(), [json!(5)]);
+    for expected in ["true", "false"] {
+        let continues = ("x-ms-documentdb-query-iscontinuationexpected", expected);
+        assert_eq!(client.query(count, &[A, continues]).await.expect(200).documents(), [json!(5)]);
+    }
+    assert_eq!(client.query(count, &[A]).await.expect(200).documents(), [json!(5)]);
+    // Where only the filter names the partition, clients that do not continue merge themselves.
+    let filtered = "SELECT VALUE COUNT(1) FROM c WHERE c.pk = 'a'";
+    client.query(filtered, &[]).await.expect_sub(400, 1004);
+    let continues = ("x-ms-documentdb-query-iscontinuationexpected", "true");
+    assert_eq!(client.query(filtered, &[continues]).await.expect(200).documents(), [json!(5)]);
+    client.query("SELECT DISTINCT c.n FROM c WHERE c.pk = 'a'", &[]).await.expect_sub(400, 1004);
 }
 
 #[tokio::test]
@@ -133,8 +148,21 @@ async fn what_the_gateway_serves_across_partitions() {
         "SELECT c.n FROM c GROUP BY c.n",
     ] {
         let reply = client.query(sql, &[CROSS]).await.expect_sub(400, 1004);
-        assert!(reply.json()["additionalErrorInfo"].is_string(), "{sql}");
+        // The refusal brings the plan.
+        let info = reply.json()["additionalErrorInfo"].as_str().unwrap().to_owned();
+        let plan = client.query(sql, &[PLAN, FEATURES]).await.expect(200);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&info).unwrap(), plan.json(), "{sql}");
     }
+    let refused = client.query("SELECT COUNT(1) AS n FROM c", &[CROSS]).await.expect(400);
+    assert!(
+        refused.text.contains("Cross partition query only supports 'VALUE <AggregateFunc>'"),
+        "{}",
+        refused.text
+    );
+    assert!(refused.header("x-ms-substatus").is_none() && refused.json()["additionalErrorInfo"].is_null());
+    // No document is asked for, so that one partition answers.
+    assert_eq!(client.query("SELECT VALUE 1", &[]).await.expect(200).documents(), [json!(1)]);
+    assert!(client.query("SELECT * FROM c WHERE false", &[]).await.expect(200).documents().is_empty());
 
     let mut all = BTreeSet::new();
     for range in ["0", "1", "2", "3"] {
