@@ -1,11 +1,10 @@
 //! Requests put together at random, from a fixed seed: whatever comes, there is an answer, and it is no failure of
 //! the emulator.
 
-use std::io::Write;
-
 use bytes::Bytes;
 use cosmos_emulator::Emulator;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 use crate::support::{Client, container, signed_resource, token};
 
@@ -204,18 +203,17 @@ async fn any_headers_and_bodies_have_an_answer() {
 async fn clients_that_stall_hold_up_nobody() {
     let emulator = Emulator::builder().start().await.unwrap();
     let address = emulator.endpoint().trim_start_matches("http://").to_owned();
-    let stalled: Vec<_> = (0..200)
-        .map(|at| {
-            let mut stream = std::net::TcpStream::connect(&address).unwrap();
-            let text = match at % 3 {
-                0 => "",
-                1 => "GET / HTTP/1.1\r\nhost: x\r\nx-ms",
-                _ => "POST /dbs HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{",
-            };
-            stream.write_all(text.as_bytes()).unwrap();
-            stream
-        })
-        .collect();
+    let mut stalled = Vec::new();
+    for at in 0..200 {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let text = match at % 3 {
+            0 => "",
+            1 => "GET / HTTP/1.1\r\nhost: x\r\nx-ms",
+            _ => "POST /dbs HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{",
+        };
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stalled.push(stream);
+    }
     let client = Client::new(&emulator);
     let served = async {
         client.post("dbs", &[], json!({"id": "d"})).await.expect(201);
