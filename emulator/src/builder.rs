@@ -11,7 +11,9 @@ use tokio::net::TcpListener;
 use crate::auth::{MasterKey, WELL_KNOWN_KEY};
 use crate::emulator::Emulator;
 use crate::faults::{RequestLog, Rules};
-use crate::http::{Server, Service};
+#[cfg(feature = "tls")]
+use crate::http::Tls;
+use crate::http::{Listener, Server, Service, Throttle};
 use crate::limits::MAX_PROCEDURE_CHARGE;
 use crate::script::{Engine, ScriptSyntax};
 use crate::stats::Recorder;
@@ -36,6 +38,9 @@ pub struct Builder {
     #[cfg(feature = "persist")]
     data_dir: Option<PathBuf>,
     partitions: u32,
+    enforce_throughput: bool,
+    #[cfg(feature = "tls")]
+    tls: bool,
     isolation: Isolation,
     script_syntax: ScriptSyntax,
     script_charge: Duration,
@@ -64,6 +69,10 @@ pub enum StartError {
     /// The control endpoint must not be reachable from elsewhere.
     #[error("the control endpoint needs a loopback address, which {0} is not")]
     ControlAddress(IpAddr),
+    /// The certificate cannot be made.
+    #[cfg(feature = "tls")]
+    #[error("cannot make a certificate: {0}")]
+    Certificate(String),
     /// The data directory cannot be opened.
     #[cfg(feature = "persist")]
     #[error("cannot open the data directory {}: {reason}", path.display())]
@@ -84,6 +93,9 @@ impl Default for Builder {
             #[cfg(feature = "persist")]
             data_dir: None,
             partitions: 1,
+            enforce_throughput: false,
+            #[cfg(feature = "tls")]
+            tls: false,
             isolation: Isolation::default(),
             script_syntax: ScriptSyntax::default(),
             script_charge: MAX_PROCEDURE_CHARGE,
@@ -124,6 +136,24 @@ impl Builder {
     /// Physical partitions of each container created from now on, 1 to 1024.
     pub fn partitions(mut self, count: u32) -> Self {
         self.partitions = count;
+        self
+    }
+
+    /// Refuses requests beyond the provisioned throughput with 429, as the service does. Off by default.
+    ///
+    /// The RU/s of a container are divided evenly between its physical partitions; containers of a database with
+    /// shared throughput use that together.
+    pub fn enforce_throughput(mut self, enforce: bool) -> Self {
+        self.enforce_throughput = enforce;
+        self
+    }
+
+    /// Serves HTTPS instead of HTTP, with a self-signed certificate for localhost, 127.0.0.1, ::1 and the address
+    /// listened on. It is made anew at each start and valid for a year; [`Emulator::certificate_pem`] gives it for
+    /// clients to trust.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: bool) -> Self {
+        self.tls = tls;
         self
     }
 
@@ -170,7 +200,7 @@ impl Builder {
     /// # Errors
     /// A bad key or number of partitions, or a data directory that cannot be opened.
     pub fn build(self) -> Result<Emulator, StartError> {
-        Ok(Emulator::new(self.service()?, self.key, None))
+        Ok(Emulator::new(self.service()?, self.key, None, None))
     }
 
     /// An emulator that listens. Must be called within a Tokio runtime, which serves the connections.
@@ -181,15 +211,33 @@ impl Builder {
         let service = self.service()?;
         let address = SocketAddr::new(self.address, self.port);
         let bind = |source| StartError::Bind { address, source };
-        let listener = TcpListener::bind(address).await.map_err(bind)?;
-        let mut bound = listener.local_addr().map_err(bind)?;
+        let tcp = TcpListener::bind(address).await.map_err(bind)?;
+        let mut bound = tcp.local_addr().map_err(bind)?;
         if bound.ip().is_unspecified() {
             // Clients are told this endpoint, and cannot connect to "any address".
             bound.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
         }
-        let _ = service.endpoint.set(format!("http://{bound}"));
+        let listener = Listener {
+            tcp,
+            #[cfg(feature = "tls")]
+            tls: self.certificate()?,
+        };
+        #[cfg(feature = "tls")]
+        let certificate = listener.tls.as_ref().map(|tls| tls.certificate_pem.clone());
+        #[cfg(not(feature = "tls"))]
+        let certificate = None;
+        let scheme = if certificate.is_some() { "https" } else { "http" };
+        let _ = service.endpoint.set(format!("{scheme}://{bound}"));
         let server = Server::start(listener, Arc::clone(&service));
-        Ok(Emulator::new(service, self.key, Some(server)))
+        Ok(Emulator::new(service, self.key, Some(server), certificate))
+    }
+
+    #[cfg(feature = "tls")]
+    fn certificate(&self) -> Result<Option<Arc<Tls>>, StartError> {
+        if !self.tls {
+            return Ok(None);
+        }
+        Tls::generate(self.address).map(|tls| Some(Arc::new(tls))).map_err(StartError::Certificate)
     }
 
     fn service(&self) -> Result<Arc<Service>, StartError> {
@@ -210,6 +258,7 @@ impl Builder {
             faults: Rules::default(),
             requests: RequestLog::new(self.request_log),
             control: self.control,
+            throttle: Throttle::default(),
             endpoint: OnceLock::new(),
         }))
     }
@@ -221,6 +270,7 @@ impl Builder {
             scripts: ScriptSettings::new(self.script_syntax, self.script_charge),
             journal,
             partitions: self.partitions,
+            enforce_throughput: self.enforce_throughput,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::builder::Builder;
 use crate::faults::{FaultRule, RequestRecord};
 use crate::http::{Server, Service, detached};
 use crate::stats::Stats;
-use crate::store::Isolation;
+use crate::store::{Isolation, SplitError};
 
 /// A Cosmos DB for NoSQL account in this process.
 ///
@@ -24,6 +24,8 @@ struct Inner {
     key: String,
     endpoint: String,
     server: Option<Server>,
+    /// PEM; with TLS only.
+    certificate: Option<String>,
 }
 
 /// The endpoint of an emulator without a socket: requests for it go through [`Emulator::call`].
@@ -35,15 +37,26 @@ impl Emulator {
         Builder::default()
     }
 
-    pub(crate) fn new(service: Arc<Service>, key: String, server: Option<Server>) -> Self {
+    pub(crate) fn new(
+        service: Arc<Service>,
+        key: String,
+        server: Option<Server>,
+        certificate: Option<String>,
+    ) -> Self {
         let endpoint = service.endpoint.get_or_init(|| IN_PROCESS.to_owned()).clone();
-        Self { inner: Arc::new(Inner { service, key, endpoint, server }) }
+        Self { inner: Arc::new(Inner { service, key, endpoint, server, certificate }) }
     }
 
     /// Where to reach it, such as `http://127.0.0.1:8081`.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.inner.endpoint
+    }
+
+    /// The certificate of an emulator that serves HTTPS, as PEM text for clients to trust; `None` with HTTP.
+    #[must_use]
+    pub fn certificate_pem(&self) -> Option<&str> {
+        self.inner.certificate.as_deref()
     }
 
     /// The account's key, as base64 text.
@@ -73,6 +86,21 @@ impl Emulator {
     #[must_use]
     pub fn faults(&self) -> Faults {
         Faults { service: Arc::clone(&self.inner.service) }
+    }
+
+    /// Splits a physical partition of a container in two, as the service does when one grows; returns the ids of
+    /// the new ones.
+    ///
+    /// Requests that name the old one answer 410/1002 from now on, until the client has looked the ranges up again.
+    ///
+    /// # Errors
+    /// When the container or the partition is not there, or the partition covers a single hash.
+    pub async fn split(&self, database: &str, container: &str, range: u32) -> Result<(u32, u32), SplitError> {
+        let account = &self.inner.service.account;
+        let container = account.container(database, container).map_err(|_| SplitError::NoSuchContainer)?;
+        let (low, high, durable) = container.split(range)?;
+        durable.wait().await.map_err(|error| SplitError::Storage(error.message))?;
+        Ok((low, high))
     }
 
     /// Answers a request as if it had come through the socket, authorization included. Needs a Tokio runtime.

@@ -14,9 +14,11 @@
 //! # }
 //! ```
 //!
-//! Features: `persist` (default) keeps data on disk, `cli` (default) builds the `cosmos-emulator` program.
+//! Features: `persist` (default) keeps data on disk, `cli` (default) builds the `cosmos-emulator` program, `tls`
+//! serves HTTPS.
 
 mod auth;
+mod binary_json;
 mod builder;
 mod charge;
 mod emulator;
@@ -41,4 +43,4 @@ pub use emulator::{Emulator, Faults};
 pub use faults::{Dropped, Fault, FaultRule, RequestRecord};
 pub use script::ScriptSyntax;
 pub use stats::{Counter, Stats};
-pub use store::Isolation;
+pub use store::{Isolation, SplitError};

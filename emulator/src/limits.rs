@@ -60,5 +60,8 @@ pub(crate) const MAX_OPERATION_TIME: Duration = Duration::from_secs(5);
 /// How far the date of a signed request may be from the server's clock; beyond it the answer is 403.
 pub(crate) const MAX_CLOCK_SKEW: Duration = Duration::from_secs(15 * 60);
 
-/// RU/s of a container created without saying.
-pub(crate) const DEFAULT_THROUGHPUT: u64 = 400;
+/// Least RU/s of an offer, and what a container gets without asking.
+pub(crate) const MIN_THROUGHPUT: u64 = 400;
+
+/// Least maximum of an offer with autoscale, in RU/s.
+pub(crate) const MIN_AUTOSCALE_THROUGHPUT: u64 = 1000;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::IpAddr;
-#[cfg(feature = "persist")]
+#[cfg(any(feature = "persist", feature = "tls"))]
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -29,6 +29,17 @@ struct Arguments {
     /// Physical partitions of a new container.
     #[arg(long, default_value_t = 1)]
     partitions: u32,
+    /// Refuse requests beyond the provisioned throughput with 429.
+    #[arg(long)]
+    enforce_throughput: bool,
+    /// Serve HTTPS with a certificate made at the start.
+    #[cfg(feature = "tls")]
+    #[arg(long)]
+    tls: bool,
+    /// File to write the certificate to, as PEM; for clients to trust.
+    #[cfg(feature = "tls")]
+    #[arg(long, requires = "tls", value_name = "FILE")]
+    tls_certificate_out: Option<PathBuf>,
     /// What becomes of scripts in a language that is newer than the service's engine.
     #[arg(long, value_enum, default_value_t = Syntax::Warn)]
     script_syntax: Syntax,
@@ -79,17 +90,27 @@ async fn run(arguments: Arguments) -> Result<(), String> {
         .port(arguments.port)
         .partitions(arguments.partitions)
         .script_syntax(arguments.script_syntax.into())
-        .control(arguments.control);
+        .control(arguments.control)
+        .enforce_throughput(arguments.enforce_throughput);
     if let Some(key) = &arguments.key {
         builder = builder.key(key);
     }
     #[cfg(feature = "persist")]
-    if let Some(path) = arguments.data_dir {
+    if let Some(path) = &arguments.data_dir {
         builder = builder.data_dir(path);
+    }
+    #[cfg(feature = "tls")]
+    {
+        builder = builder.tls(arguments.tls);
     }
     // Before the ready line: whoever reads it may stop the program at once.
     let stop = stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let emulator = builder.start().await.map_err(|error| error.to_string())?;
+    #[cfg(feature = "tls")]
+    if let (Some(path), Some(certificate)) = (&arguments.tls_certificate_out, emulator.certificate_pem()) {
+        std::fs::write(path, certificate)
+            .map_err(|error| format!("cannot write the certificate to {}: {error}", path.display()))?;
+    }
     let key = if emulator.key() == WELL_KNOWN_KEY { WELL_KNOWN_KEY } else { "(as given)" };
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "cosmos-emulator ready: endpoint={} key={key}", emulator.endpoint());

@@ -16,45 +16,30 @@ use super::triggers::Triggers;
 use super::{Answer, Service};
 
 /// The status of operations that were not the one that failed.
-const FAILED_DEPENDENCY: u16 = 424;
+pub(super) const FAILED_DEPENDENCY: u16 = 424;
 
 /// What one operation of a batch came to.
-struct Done {
-    status: u16,
-    sub_status: u32,
-    charge: f64,
-    document: Option<Arc<Document>>,
+pub(super) struct Done {
+    pub(super) status: u16,
+    pub(super) sub_status: u32,
+    pub(super) charge: f64,
+    pub(super) document: Option<Arc<Document>>,
     /// The document is what a read asked for, not an echo of what the client wrote.
-    read: bool,
-    etag: Option<Arc<str>>,
+    pub(super) read: bool,
+    pub(super) etag: Option<Arc<str>>,
 }
 
 impl Service {
     /// Runs a batch.
     ///
     /// A batch is atomic also without `x-ms-cosmos-batch-atomic`: the header tells it from the bulk mode of newer
-    /// SDKs, which always says `x-ms-cosmos-batch-continue-on-error: True` and addresses a physical partition.
-    /// That mode is refused rather than run with other semantics.
+    /// SDKs, which says that it is `False` and addresses a physical partition.
     pub(super) async fn batch(&self, path: ContainerPath<'_>, request: &Request) -> Answer {
         let container = self.owner(path)?;
-        let explicitly_not =
-            |name: &str| request.header(name).is_some_and(|value| value.eq_ignore_ascii_case("false"));
-        if request.flag(headers::BATCH_CONTINUE_ON_ERROR) || explicitly_not(headers::BATCH_ATOMIC) {
-            return Err(super::unsupported("batches that are not atomic").into());
-        }
         Triggers::refuse(request, "batches")?;
-        let body = request.json()?;
-        let Value::Array(operations) = &body else {
-            return Err(
-                ServiceError::bad_request("The body of a batch must be an array of operations.").into()
-            );
-        };
-        if operations.is_empty() || operations.len() > MAX_BATCH_OPERATIONS {
-            return Err(ServiceError::bad_request(format!(
-                "Batch request has {} operations; it needs 1 to {MAX_BATCH_OPERATIONS}.",
-                operations.len()
-            ))
-            .into());
+        let operations = operations(request)?;
+        if is_bulk(request) {
+            return self.bulk(&container, &operations, request).await;
         }
         let mut txn = begin(&container, request).await?;
         let before = txn.position();
@@ -86,7 +71,7 @@ impl Service {
         Ok(Reply::json(status, body).charge(units).at(position))
     }
 
-    fn apply(&self, txn: &mut Transaction, operation: &Value) -> Result<Done, ServiceError> {
+    pub(super) fn apply(&self, txn: &mut Transaction, operation: &Value) -> Result<Done, ServiceError> {
         let kind = operation.get("operationType").as_str().unwrap_or_default();
         let body = operation.get("resourceBody");
         let if_match = operation.get("ifMatch").as_str();
@@ -109,7 +94,7 @@ impl Service {
             "Patch" => Ok(Done::written(200, self.patch(txn, id, body, if_match)?)),
             "Delete" => {
                 txn.delete(id, if_match)?;
-                Ok(Done { status: 204, sub_status: 0, charge: 0.0, document: None, read: false, etag: None })
+                Ok(Done::without_document(204, 0, 0.0))
             }
             "Read" => {
                 let document = txn.read(id)?;
@@ -132,7 +117,12 @@ impl Done {
         Self { status, sub_status: 0, charge: 0.0, document: Some(document), read: false, etag }
     }
 
-    fn to_value(&self, minimal: bool) -> Value {
+    /// A delete, or an operation that failed or was not tried.
+    pub(super) fn without_document(status: u16, sub_status: u32, charge: f64) -> Self {
+        Self { status, sub_status, charge, document: None, read: false, etag: None }
+    }
+
+    pub(super) fn to_value(&self, minimal: bool) -> Value {
         let mut result = Object::new();
         result.insert("statusCode", f64::from(self.status).into());
         if self.sub_status != 0 {
@@ -151,27 +141,39 @@ impl Done {
     }
 }
 
+/// Whether the operations of a batch stand for themselves.
+pub(super) fn is_bulk(request: &Request) -> bool {
+    let not_atomic =
+        request.header(headers::BATCH_ATOMIC).is_some_and(|value| value.trim().eq_ignore_ascii_case("false"));
+    not_atomic || request.flag(headers::BATCH_CONTINUE_ON_ERROR)
+}
+
+/// The operations in the body of a batch.
+fn operations(request: &Request) -> Result<Arc<Vec<Value>>, ServiceError> {
+    // The first byte of a HybridRow, in which the .NET SDK writes batches.
+    const HYBRID_ROW: u8 = 0x81;
+    if request.body.first() == Some(&HYBRID_ROW) {
+        return Err(super::unsupported("batches in the binary HybridRow format"));
+    }
+    let Value::Array(operations) = request.json()? else {
+        return Err(ServiceError::bad_request("The body of a batch must be an array of operations."));
+    };
+    if operations.is_empty() || operations.len() > MAX_BATCH_OPERATIONS {
+        return Err(ServiceError::bad_request(format!(
+            "Batch request has {} operations; it needs 1 to {MAX_BATCH_OPERATIONS}.",
+            operations.len()
+        )));
+    }
+    Ok(operations)
+}
+
 fn failed_results(count: usize, failed: usize, error: &ServiceError, charge: f64) -> String {
     let results: Vec<Value> = (0..count)
         .map(|at| {
             let done = if at == failed {
-                Done {
-                    status: error.status,
-                    sub_status: error.sub_status,
-                    charge,
-                    document: None,
-                    read: false,
-                    etag: None,
-                }
+                Done::without_document(error.status, error.sub_status, charge)
             } else {
-                Done {
-                    status: FAILED_DEPENDENCY,
-                    sub_status: 0,
-                    charge: 0.0,
-                    document: None,
-                    read: false,
-                    etag: None,
-                }
+                Done::without_document(FAILED_DEPENDENCY, 0, 0.0)
             };
             done.to_value(true)
         })

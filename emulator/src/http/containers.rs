@@ -48,7 +48,9 @@ impl Service {
         if request.if_none_match() == Some(&*etag) {
             return Ok(describe(Reply::empty(304).header("etag", &etag), &container));
         }
-        Ok(describe(Reply::resource(200, &container.to_value()), &container))
+        // The index is rebuilt by the time that a changed policy is answered.
+        let reply = Reply::resource(200, &container.to_value()).header(headers::INDEX_PROGRESS, "100");
+        Ok(describe(reply, &container))
     }
 
     pub(super) async fn replace_container(&self, path: ContainerPath<'_>, request: &Request) -> Answer {

@@ -2,6 +2,8 @@
 
 mod account;
 mod batch;
+mod bulk;
+mod change_feed;
 mod containers;
 mod control;
 mod databases;
@@ -20,6 +22,9 @@ mod request;
 mod route;
 mod scripts;
 mod server;
+mod throttle;
+#[cfg(feature = "tls")]
+mod tls;
 mod triggers;
 
 use std::sync::OnceLock;
@@ -40,7 +45,10 @@ use reply::{Failure, Reply};
 use request::Request;
 use route::{Operation, Path};
 
-pub(crate) use server::{Server, detached};
+pub(crate) use server::{Listener, Server, detached};
+pub(crate) use throttle::Throttle;
+#[cfg(feature = "tls")]
+pub(crate) use tls::Tls;
 
 /// The account with everything that serves it.
 pub(crate) struct Service {
@@ -52,6 +60,7 @@ pub(crate) struct Service {
     pub(crate) requests: RequestLog,
     /// Whether there is a control endpoint.
     pub(crate) control: bool,
+    pub(crate) throttle: Throttle,
     /// The address that clients are told.
     pub(crate) endpoint: OnceLock<String>,
 }
@@ -116,12 +125,37 @@ impl Service {
         answer
     }
 
+    /// Carries the operation out, within the throughput of its container.
     async fn carry_out(&self, operation: Operation<'_>, request: &Request) -> Answer {
         if request.body.len() > MAX_REQUEST_BYTES {
             return Err(ServiceError::too_large().into());
         }
+        self.check_intended_container(&operation, request)?;
+        let permit = self.permit_request(&operation, request)?;
         // Boxed: the futures of some operations are large.
-        Box::pin(self.dispatch(operation, request)).await
+        let answer = Box::pin(self.dispatch(operation, request)).await;
+        self.settle(permit, answer.as_ref().map_or_else(Failure::units, Reply::units));
+        answer
+    }
+
+    /// Refuses work on another container than the one that a client found under the name before.
+    fn check_intended_container(
+        &self,
+        operation: &Operation<'_>,
+        request: &Request,
+    ) -> Result<(), ServiceError> {
+        let Some(intended) = request.header(headers::INTENDED_COLLECTION) else { return Ok(()) };
+        let Some(container) = operation.data_path().and_then(|path| self.container(path).ok()) else {
+            return Ok(());
+        };
+        if container.rid.text() == intended.trim() {
+            return Ok(());
+        }
+        Err(ServiceError::new(
+            400,
+            1024,
+            format!("The container has the _rid '{}', not '{intended}'.", container.rid.text()),
+        ))
     }
 
     fn authorize(&self, path: &Path, request: &Request) -> Result<(), ServiceError> {
@@ -170,7 +204,8 @@ impl Service {
             Operation::ListOffers => self.list_offers(request),
             Operation::QueryOffers => self.query_offers(request),
             Operation::ReadOffer(id) => self.read_offer(id),
-            Operation::ChangeFeed(_) => Err(unsupported("the change feed").into()),
+            Operation::ReplaceOffer(id) => self.replace_offer(id, request).await,
+            Operation::ChangeFeed(path) => self.change_feed(path, request),
             Operation::QueryPlan(path) => self.query_plan(path, request),
             Operation::Unsupported(what) => Err(unsupported(what).into()),
             Operation::Unknown => Err(ServiceError::new(

@@ -22,8 +22,11 @@ impl Service {
         body: &Value,
         if_match: Option<&str>,
     ) -> Result<Arc<Document>, ServiceError> {
-        let operations = match body.get("operations") {
-            Value::Array(operations) if !operations.is_empty() => operations,
+        // Without a condition clients may send the operations alone.
+        let operations = match (body, body.get("operations")) {
+            (Value::Array(operations), _) | (_, Value::Array(operations)) if !operations.is_empty() => {
+                operations
+            }
             _ => return Err(ServiceError::bad_request("A patch needs an array of 'operations'.")),
         };
         if operations.len() > MAX_PATCH_OPERATIONS {

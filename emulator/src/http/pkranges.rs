@@ -1,6 +1,7 @@
 //! `/dbs/{db}/colls/{coll}/pkranges`
 
 use crate::rid::Leaf;
+use crate::store::next_range_id;
 
 use super::headers;
 use super::reply::Reply;
@@ -8,20 +9,25 @@ use super::request::Request;
 use super::route::ContainerPath;
 use super::{Answer, Service};
 
-/// The ranges of a container never change, so there is one version of the feed.
-const ETAG: &str = "\"0\"";
-
 impl Service {
     pub(super) fn list_ranges(&self, path: ContainerPath<'_>, request: &Request) -> Answer {
         let container = self.container(path)?;
-        if request.if_none_match() == Some(ETAG) {
-            return Ok(Reply::empty(304).header("etag", ETAG));
-        }
         let meta = container.meta();
-        let ranges = container.ranges();
+        let mut ranges = container.ranges();
+        // A range never changes after it was made: the number of the next one tells the version of the feed.
+        let version = next_range_id(&ranges);
+        let etag = format!("\"{version}\"");
+        if request.if_none_match() == Some(&*etag) {
+            return Ok(Reply::empty(304).header("etag", &etag));
+        }
         // At most some thousands: exact.
         #[allow(clippy::cast_precision_loss)]
         let fraction = 1.0 / ranges.len() as f64;
+        if request.header(headers::A_IM).is_some() {
+            let known: Option<u32> =
+                request.if_none_match().and_then(|etag| etag.trim_matches('"').parse().ok());
+            ranges.retain(|range| range.id >= known.unwrap_or(0));
+        }
         let list: Vec<_> = ranges
             .iter()
             .map(|range| {
@@ -38,7 +44,7 @@ impl Service {
                     "ridPrefix": range.id,
                     "throughputFraction": fraction,
                     "status": "online",
-                    "parents": [],
+                    "parents": range.parents.iter().map(u32::to_string).collect::<Vec<_>>(),
                 })
             })
             .collect();
@@ -48,7 +54,7 @@ impl Service {
             "_count": ranges.len(),
         });
         Ok(Reply::json(200, body.to_string())
-            .header("etag", ETAG)
+            .header("etag", &etag)
             .header(headers::ITEM_COUNT, &ranges.len().to_string()))
     }
 }

@@ -8,7 +8,7 @@ use crate::error::ServiceError;
 use crate::query::{Context, ExecutionInfo, KeyFilter, Query};
 use crate::store::{
     Container, ContainerFunctions, Continuation, Found, LogPosition, PartitionKeyDefinition, PhysicalRange,
-    Scope, Search, Source,
+    Position, Scope, Search, Source,
 };
 use crate::value::Value;
 
@@ -22,7 +22,7 @@ use super::route::ContainerPath;
 use super::{Answer, Service};
 
 /// Where a query or feed runs.
-enum Target {
+pub(super) enum Target {
     /// One logical partition.
     Partition(Scope),
     /// What a hierarchical key's prefix covers, or a part of one physical partition that the client named.
@@ -86,12 +86,9 @@ impl Service {
         let (scope, position) = match &page.target {
             Target::Partition(scope) | Target::Part(scope) => (scope.clone(), log_position(&ranges, scope)),
             Target::Walk => {
-                let at = ranges
-                    .iter()
-                    .position(|range| start.range.is_none_or(|id| range.id == id))
-                    .ok_or_else(|| {
-                        ServiceError::new(410, 1002, "The partition key range of the continuation is gone.")
-                    })?;
+                let at = ranges.iter().position(|range| continues_in(range, &start)).ok_or_else(|| {
+                    ServiceError::new(410, 1002, "The partition key range of the continuation is gone.")
+                })?;
                 let range = &ranges[at];
                 walk = Some((range.id, ranges.get(at + 1).map(|next| next.id)));
                 let scope = Scope::Range { min: range.min.clone(), max: range.max.clone() };
@@ -99,6 +96,12 @@ impl Service {
             }
         };
         page.request.check_session(position)?;
+        if walk.is_none()
+            && matches!(start.position, Some(Position::Offset(_)))
+            && start.range.is_some_and(|range| range != position.range)
+        {
+            return Err(ServiceError::bad_request(SPLIT_MEANWHILE).into());
+        }
         let started = std::time::Instant::now();
         let found = find(&Search {
             source: Source::Live { container, scope },
@@ -107,7 +110,7 @@ impl Service {
             start: start.position,
         })
         .map_err(|error| Failure::from(error).at(position))?;
-        let units = charge::query(found.work);
+        let (units, here) = (charge::query(found.work), position.range);
         let mut reply = Reply::json(200, feed_body(container, &found))
             .charge(units)
             .at(position)
@@ -119,9 +122,7 @@ impl Service {
                 .header(headers::QUERY_METRICS, &query_metrics::query_metrics(&found, started.elapsed()));
         }
         let next = match (found.next, walk) {
-            (Some(position), walk) => {
-                Some(Continuation { range: walk.map(|(here, _)| here), position: Some(position) })
-            }
+            (Some(position), _) => Some(Continuation { range: Some(here), position: Some(position) }),
             (None, Some((_, Some(next)))) => Some(Continuation { range: Some(next), position: None }),
             (None, _) => None,
         };
@@ -132,8 +133,27 @@ impl Service {
     }
 }
 
+const SPLIT_MEANWHILE: &str =
+    "The continuation counts rows of a physical partition that was split meanwhile.";
+
+/// Whether a walk goes on in `range`: in the one it stopped at, or the part of it that the position is in when
+/// that was split meanwhile.
+fn continues_in(range: &PhysicalRange, start: &Continuation) -> bool {
+    let Some(id) = start.range else { return true };
+    if range.id == id {
+        return true;
+    }
+    range.parents.contains(&id)
+        && match &start.position {
+            None => true,
+            Some(Position::At { key: (key, _), .. }) => *key.epk() < range.max,
+            // Counted over, or ordered within, the whole of the old range.
+            Some(Position::Offset(_) | Position::Sorted(_)) => false,
+        }
+}
+
 /// Where the headers say that a request runs; `None` when they do not.
-fn target(container: &Container, request: &Request) -> Result<Option<Target>, ServiceError> {
+pub(super) fn target(container: &Container, request: &Request) -> Result<Option<Target>, ServiceError> {
     let definition = &container.meta().definition.partition_key;
     if let Some(components) = request.partition_key_components()? {
         if components.len() < definition.paths().len() && definition.is_hierarchical() {

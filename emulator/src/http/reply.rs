@@ -110,6 +110,17 @@ impl Failure {
         self.charge
     }
 
+    /// What went wrong.
+    pub(crate) fn error(&self) -> &ServiceError {
+        &self.error
+    }
+
+    /// How long to wait before trying again, where that is known.
+    pub(crate) fn retry_after_ms(&self) -> Option<f64> {
+        let (_, value) = self.headers.iter().find(|(name, _)| name == headers::RETRY_AFTER_MS)?;
+        value.to_str().ok()?.parse().ok()
+    }
+
     /// Sets `additionalErrorInfo`.
     #[must_use]
     pub(crate) fn details(mut self, details: Value) -> Self {

@@ -3,15 +3,23 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
+use crate::binary_json;
 use crate::epk;
 use crate::error::ServiceError;
-use crate::store::{LogPosition, PartitionKey, PartitionKeyDefinition};
+use crate::store::{LogPosition, PartitionKey, PartitionKeyDefinition, Throughput};
 use crate::value::Value;
 
 use super::headers;
 
 /// Rows of a page when the client does not say: what the service gives, whose documentation has 100.
 const DEFAULT_PAGE_ROWS: usize = 1000;
+
+/// The value of the header for autoscale; more may be in it.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AutoscaleSettings {
+    max_throughput: u64,
+}
 
 /// A request with its body read.
 #[derive(Debug, Clone)]
@@ -61,6 +69,9 @@ impl Request {
     /// # Errors
     /// 400 when it is not one value.
     pub(crate) fn json(&self) -> Result<Value, ServiceError> {
+        if binary_json::is_binary(&self.body) {
+            return binary_json::decode(&self.body);
+        }
         Value::parse(&self.body).map_err(|error| {
             ServiceError::bad_request(format!(
                 "Message: {{\"Errors\":[\"The request payload is invalid. Ensure to provide a valid request payload: \
@@ -94,13 +105,24 @@ impl Request {
     /// RU/s of a new database or container.
     ///
     /// # Errors
-    /// 400 when it is no number.
-    pub(crate) fn throughput(&self) -> Result<Option<u64>, ServiceError> {
-        match self.header(headers::OFFER_THROUGHPUT).map(str::trim) {
-            None | Some("") => Ok(None),
-            Some(text) => text.parse().map(Some).map_err(|_| {
-                ServiceError::bad_request(format!("The offer throughput '{text}' is not a number."))
-            }),
+    /// 400 when it is malformed or cannot be provisioned, or both manual and automatic.
+    pub(crate) fn throughput(&self) -> Result<Option<Throughput>, ServiceError> {
+        let given = |name| self.header(name).map(str::trim).filter(|text| !text.is_empty());
+        let invalid =
+            |text: &str| ServiceError::bad_request(format!("The offer throughput '{text}' is not valid."));
+        match (given(headers::OFFER_THROUGHPUT), given(headers::OFFER_AUTOSCALE)) {
+            (None, None) => Ok(None),
+            (Some(text), None) => {
+                let value = text.parse().map_err(|_| invalid(text))?;
+                Throughput::Manual(value).checked().map(Some)
+            }
+            (None, Some(text)) => {
+                let settings: AutoscaleSettings = serde_json::from_str(text).map_err(|_| invalid(text))?;
+                Throughput::Autoscale { max: settings.max_throughput }.checked().map(Some)
+            }
+            (Some(_), Some(_)) => Err(ServiceError::bad_request(
+                "Manual throughput and autoscale settings cannot be given together.",
+            )),
         }
     }
 

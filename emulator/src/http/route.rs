@@ -103,6 +103,7 @@ pub(crate) enum Operation<'a> {
     ListOffers,
     QueryOffers,
     ReadOffer(&'a str),
+    ReplaceOffer(&'a str),
     /// Known to the service but not to the emulator.
     Unsupported(&'static str),
     Unknown,
@@ -143,7 +144,7 @@ impl<'a> Operation<'a> {
             ["offers"] if method == Method::POST && !query => Self::Unsupported("creating offers"),
             ["offers"] => feed(method, query, Self::ListOffers, Self::Unknown, Self::QueryOffers),
             ["offers", id] if method == Method::GET => Self::ReadOffer(id),
-            ["offers", _] if method == Method::PUT => Self::Unsupported("changing throughput"),
+            ["offers", id] if method == Method::PUT => Self::ReplaceOffer(id),
             ["operations", ..] => Self::Unsupported("distributed transactions"),
             _ => Self::Unknown,
         }
@@ -204,6 +205,24 @@ impl<'a> Operation<'a> {
         }
     }
 
+    /// The container whose documents the operation works on, and whose throughput it uses.
+    pub(crate) fn data_path(&self) -> Option<ContainerPath<'a>> {
+        match *self {
+            Self::CreateDocument(path)
+            | Self::UpsertDocument(path)
+            | Self::Batch(path)
+            | Self::QueryDocuments(path)
+            | Self::ListDocuments(path)
+            | Self::ChangeFeed(path)
+            | Self::ReadDocument(path, _)
+            | Self::ReplaceDocument(path, _)
+            | Self::PatchDocument(path, _)
+            | Self::DeleteDocument(path, _)
+            | Self::ExecuteProcedure(path, _) => Some(path),
+            _ => None,
+        }
+    }
+
     /// The name under which the operation is counted.
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -243,6 +262,7 @@ impl<'a> Operation<'a> {
             Self::ListOffers => "offer.list",
             Self::QueryOffers => "offer.query",
             Self::ReadOffer(_) => "offer.read",
+            Self::ReplaceOffer(_) => "offer.replace",
             Self::Unsupported(_) | Self::Unknown => "unsupported",
         }
     }

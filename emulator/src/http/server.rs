@@ -11,7 +11,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -33,6 +34,15 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Where connections come from.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) tcp: TcpListener,
+    /// Plain HTTP without.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<super::Tls>>,
+}
+
 /// A running server; stops when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -42,7 +52,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Serves connections of `listener` from now on.
-    pub(crate) fn start(listener: TcpListener, service: Arc<Service>) -> Self {
+    pub(crate) fn start(listener: Listener, service: Arc<Service>) -> Self {
         let (stop, stop_asked) = watch::channel(false);
         let (report, stopped) = watch::channel(false);
         // Detached: ends by itself when `stop` is dropped.
@@ -62,11 +72,11 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, service: Arc<Service>, mut stop: watch::Receiver<bool>) {
+async fn accept(listener: Listener, service: Arc<Service>, mut stop: watch::Receiver<bool>) {
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listener.tcp.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let (stream, peer) = match accepted {
@@ -79,17 +89,20 @@ async fn accept(listener: TcpListener, service: Arc<Service>, mut stop: watch::R
         };
         // Answers are small and complete: waiting to fill packets only delays them.
         let _ = stream.set_nodelay(true);
-        let service = Arc::clone(&service);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(MAX_HEADER_BYTES)
-            .serve_connection(
-                TokioIo::new(stream),
-                service_fn(move |request| serve(Arc::clone(&service), request)),
-            );
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move { log_end(connection.await, peer) });
+        let (service, watcher) = (Arc::clone(&service), graceful.watcher());
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &listener.tls {
+            let handshake = tls.acceptor.accept(stream);
+            tokio::spawn(async move {
+                match tokio::time::timeout(HEADER_TIMEOUT, handshake).await {
+                    Ok(Ok(stream)) => connection(stream, service, watcher, peer).await,
+                    Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
+                    Err(_) => tracing::debug!(%peer, "the TLS handshake did not end in time"),
+                }
+            });
+            continue;
+        }
+        tokio::spawn(connection(stream, service, watcher, peer));
     }
     drop(listener);
     if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
@@ -97,8 +110,22 @@ async fn accept(listener: TcpListener, service: Arc<Service>, mut stop: watch::R
     }
 }
 
-fn log_end(result: Result<(), hyper::Error>, peer: SocketAddr) {
-    if let Err(error) = result {
+/// Serves a connection until it ends.
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    service: Arc<Service>,
+    watcher: Watcher,
+    peer: SocketAddr,
+) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .serve_connection(
+            TokioIo::new(stream),
+            service_fn(move |request| serve(Arc::clone(&service), request)),
+        );
+    if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%peer, %error, "connection ended");
     }
 }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
 
 use crate::error::ServiceError;
-use crate::limits::DEFAULT_THROUGHPUT;
 use crate::rid::{self, ContainerRid, Rid};
 use crate::value::{Object, Value};
 
@@ -14,6 +13,7 @@ use super::container::{Container, Meta};
 use super::definition::{Definition, resource_id};
 use super::document::new_etag;
 use super::journal::{Durable, Write};
+use super::offer::{Offer, Throughput};
 use super::partition::split_evenly;
 use super::{Shared, sync};
 
@@ -28,7 +28,7 @@ pub(crate) struct Account {
 /// A database.
 pub(crate) struct Database {
     pub(super) number: u32,
-    record: RwLock<DatabaseRecord>,
+    pub(super) record: RwLock<DatabaseRecord>,
     pub(super) containers: RwLock<BTreeMap<String, Arc<Container>>>,
     /// Changes under the lock of `containers`: nothing is created in a database that is gone.
     removed: AtomicBool,
@@ -75,7 +75,7 @@ impl Account {
     pub(crate) fn create_database(
         &self,
         body: &Value,
-        throughput: Option<u64>,
+        throughput: Option<Throughput>,
     ) -> Result<(Arc<Database>, Durable), ServiceError> {
         let id = resource_id(body)?;
         let mut databases = sync::write(&self.databases);
@@ -89,7 +89,7 @@ impl Account {
             etag: new_etag(),
             ts: self.shared.clock.now_s(),
             containers: 0,
-            throughput,
+            offer: throughput.map(|throughput| Offer::new(throughput, &self.shared.clock)),
         };
         let counters = AccountRecord { databases: number };
         let writes =
@@ -140,7 +140,7 @@ impl Account {
         &self,
         database: &str,
         body: &Value,
-        throughput: Option<u64>,
+        throughput: Option<Throughput>,
     ) -> Result<(Arc<Container>, Durable), ServiceError> {
         let database = self.database(database).map_err(|_| ServiceError::owner_not_found())?;
         let definition = Definition::parse(body)?;
@@ -155,18 +155,20 @@ impl Account {
         let ranges = split_evenly(self.shared.partitions, definition.partition_key.version())?;
         let mut record = sync::write(&database.record);
         record.containers += 1;
+        // Without a wish of its own it shares the database's, and has the least there is where that has none.
+        let own = throughput.or_else(|| record.offer.is_none().then(Throughput::default));
         let rid = ContainerRid { database: database.number, container: record.containers };
         let meta = Meta {
             definition,
             etag: new_etag(),
             ts: self.shared.clock.now_s(),
-            throughput: throughput.unwrap_or(DEFAULT_THROUGHPUT),
+            offer: own.map(|throughput| Offer::new(throughput, &self.shared.clock)),
         };
         let name = meta.definition.id.clone();
         let container = Arc::new(Container::new(rid, &record.id, meta, ranges, Arc::clone(&self.shared)));
         let writes = vec![
             database_write(database.number, &record),
-            container.definition_write(&container.meta(), container.ranges().len()),
+            container.definition_write(&container.meta(), &container.ranges()),
         ];
         containers.insert(name, Arc::clone(&container));
         Ok((container, self.shared.journal.append(writes)))
@@ -188,7 +190,7 @@ impl Account {
         old.definition.check_replacement(&definition)?;
         self.shared.journal.check()?;
         let ts = self.shared.clock.now_s();
-        container.replace_meta(Meta { definition, etag: new_etag(), ts, throughput: old.throughput })
+        container.replace_meta(Meta { definition, etag: new_etag(), ts, offer: old.offer.clone() })
     }
 
     /// Deletes a container.
@@ -279,13 +281,13 @@ impl Database {
     }
 }
 
-fn check_etag(etag: &str, if_match: Option<&str>) -> Result<(), ServiceError> {
+pub(super) fn check_etag(etag: &str, if_match: Option<&str>) -> Result<(), ServiceError> {
     match if_match {
         Some(expected) if expected != "*" && expected != etag => Err(ServiceError::precondition_failed()),
         _ => Ok(()),
     }
 }
 
-fn database_write(number: u32, record: &DatabaseRecord) -> Write {
+pub(super) fn database_write(number: u32, record: &DatabaseRecord) -> Write {
     (Key::Database(number).encode(), Some(codec::encode(record)))
 }

@@ -7,7 +7,7 @@
 //! | `c` + container rid | JSON: container |
 //! | `p` + container rid | binary: document counter, then the log number of each physical partition |
 //! | `s`, `t` or `u` + container rid + counter | JSON: stored procedure, trigger or user-defined function |
-//! | `i` + container rid + counter | JSON: document with system properties |
+//! | `i` + container rid + counter | JSON: document with system properties; then its log number in 8 bytes and a 0 |
 //!
 //! Numbers are big-endian; a container rid is its 8 bytes.
 
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::rid::ContainerRid;
 use crate::value::Value;
 
+use super::offer::Offer;
 use super::scripts::ScriptKind;
 
 /// Counters of the account.
@@ -32,7 +33,9 @@ pub(crate) struct DatabaseRecord {
     pub(crate) ts: i64,
     /// Number of the last container created.
     pub(crate) containers: u32,
-    pub(crate) throughput: Option<u64>,
+    /// Throughput shared by its containers.
+    #[serde(default)]
+    pub(crate) offer: Option<Offer>,
 }
 
 /// A container.
@@ -41,9 +44,25 @@ pub(crate) struct ContainerRecord {
     pub(crate) definition: Value,
     pub(crate) etag: String,
     pub(crate) ts: i64,
-    pub(crate) throughput: u64,
+    /// Throughput of its own.
+    #[serde(default)]
+    pub(crate) offer: Option<Offer>,
     /// The number of physical partitions.
     pub(crate) partitions: u32,
+    /// The physical partitions; none where they divide the key space evenly.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ranges: Vec<RangeRecord>,
+}
+
+/// A physical partition of a container that was split.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RangeRecord {
+    pub(crate) id: u32,
+    /// Hexadecimal.
+    pub(crate) min: String,
+    /// Hexadecimal.
+    pub(crate) max: String,
+    pub(crate) parents: Vec<u32>,
 }
 
 /// The parsed kind of a key.
@@ -81,6 +100,27 @@ impl Key {
 /// The value of a JSON record.
 pub(crate) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
     serde_json::to_vec(record).unwrap_or_default()
+}
+
+/// Ends the record of a document with its log number. JSON never ends so; records without are older.
+const WITH_LSN: u8 = 0;
+
+/// A document with the number of its commit.
+pub(crate) fn encode_document(json: &Value, lsn: u64) -> Vec<u8> {
+    let mut bytes = json.to_json().into_bytes();
+    bytes.extend(lsn.to_be_bytes());
+    bytes.push(WITH_LSN);
+    bytes
+}
+
+/// The JSON of a document's record, and the number of its commit.
+#[cfg(feature = "persist")]
+pub(crate) fn decode_document(bytes: &[u8]) -> (&[u8], u64) {
+    bytes
+        .split_last()
+        .filter(|(last, _)| **last == WITH_LSN)
+        .and_then(|(_, rest)| rest.split_last_chunk())
+        .map_or((bytes, 0), |(json, lsn)| (json, u64::from_be_bytes(*lsn)))
 }
 
 /// The document counter and log numbers of a container.

@@ -15,10 +15,12 @@ use super::definition::Definition;
 use super::document::Document;
 use super::index::{DocumentKey, Index};
 use super::journal::{Durable, Write};
+use super::log::Log;
+use super::offer::Offer;
 use super::partition::{Partition, PhysicalRange, range_of};
 use super::partition_key::PartitionKey;
 use super::scripts::Scripts;
-use super::{Shared, sync, ttl};
+use super::{Shared, split, sync, ttl};
 
 /// Expired documents that one commit removes on the side.
 const PURGE_BATCH: usize = 100;
@@ -29,7 +31,7 @@ pub(crate) struct Container {
     self_link: String,
     alt_link: String,
     pub(super) shared: Arc<Shared>,
-    meta: RwLock<Arc<Meta>>,
+    pub(super) meta: RwLock<Arc<Meta>>,
     pub(super) state: RwLock<State>,
     gates: Mutex<BTreeMap<PartitionKey, Weak<AsyncMutex<()>>>>,
     pub(super) scripts: RwLock<Scripts>,
@@ -39,12 +41,13 @@ pub(crate) struct Container {
 }
 
 /// What a client defines and may replace.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Meta {
     pub(crate) definition: Definition,
     pub(crate) etag: String,
     pub(crate) ts: i64,
-    pub(crate) throughput: u64,
+    /// Throughput of its own; `None` where it shares the database's.
+    pub(crate) offer: Option<Offer>,
 }
 
 /// Everything a commit changes.
@@ -53,6 +56,8 @@ pub(super) struct State {
     pub(super) index: Index,
     /// When documents expire.
     expiry: BTreeSet<(i64, DocumentKey)>,
+    /// What was written last when.
+    pub(super) log: Log,
     /// How many there are, expired ones included.
     pub(super) documents: usize,
     pub(super) ranges: Vec<PhysicalRange>,
@@ -119,6 +124,7 @@ impl Container {
                 partitions: BTreeMap::new(),
                 index: Index::default(),
                 expiry: BTreeSet::new(),
+                log: Log::default(),
                 documents: 0,
                 ranges,
             }),
@@ -177,7 +183,7 @@ impl Container {
     pub(super) fn replace_meta(&self, meta: Meta) -> Result<Durable, ServiceError> {
         let mut state = sync::write(&self.state);
         self.check_there()?;
-        let meta = Arc::new(meta);
+        let meta = Arc::new(Meta { offer: self.meta().offer.clone(), ..meta });
         *sync::write(&self.meta) = Arc::clone(&meta);
         let partitions = std::mem::take(&mut state.partitions);
         state.index = Index::default();
@@ -188,19 +194,27 @@ impl Container {
             }
             state.partitions.insert(key, partition);
         }
-        Ok(self.shared.journal.append(vec![self.definition_write(&meta, state.ranges.len())]))
+        Ok(self.shared.journal.append(vec![self.definition_write(&meta, &state.ranges)]))
     }
 
     /// The record of the definition.
-    pub(super) fn definition_write(&self, meta: &Meta, ranges: usize) -> Write {
+    pub(super) fn definition_write(&self, meta: &Meta, ranges: &[PhysicalRange]) -> Write {
         let record = ContainerRecord {
             definition: meta.definition.members().clone().into(),
             etag: meta.etag.clone(),
             ts: meta.ts,
-            throughput: meta.throughput,
-            partitions: u32::try_from(ranges).unwrap_or(u32::MAX),
+            offer: meta.offer.clone(),
+            partitions: u32::try_from(ranges.len()).unwrap_or(u32::MAX),
+            ranges: split::records(ranges),
         };
         (Key::Container(self.rid).encode(), Some(codec::encode(&record)))
+    }
+
+    /// The record of the counters.
+    pub(super) fn progress_write(&self, ranges: &[PhysicalRange]) -> Write {
+        let lsns = ranges.iter().map(|range| range.lsn);
+        let progress = codec::encode_progress(self.ordinals.load(Ordering::Relaxed), lsns);
+        (Key::Progress(self.rid).encode(), Some(progress))
     }
 
     /// Marks the container deleted and gives the writes that take it off the disk.
@@ -299,10 +313,11 @@ impl Container {
         let keeps = self.shared.journal.keeps();
         let mut note = |ordinal: u64, document: Option<&Document>| {
             if keeps {
-                let json = document.map(|document| document.value.to_json().into_bytes());
-                writes.push((Key::Document(self.rid, ordinal).encode(), json));
+                let bytes = document.map(|document| codec::encode_document(&document.value, document.lsn()));
+                writes.push((Key::Document(self.rid, ordinal).encode(), bytes));
             }
         };
+        let lsn = position(&state.ranges, &set.key).lsn + 1;
         // Deletions first: a document that changes its id keeps its counter.
         let (deletions, puts): (Vec<_>, Vec<_>) =
             set.changes.into_iter().partition(|(_, change)| matches!(change, Change::Delete));
@@ -316,6 +331,7 @@ impl Container {
             };
             let new_ordinal = put.as_ref().map(|document| document.ordinal);
             if let Some(document) = &put {
+                let _ = document.lsn.set(lsn);
                 note(document.ordinal, Some(document));
             }
             if let Some(old) = state.exchange(&set.key, &id, put, &meta.definition)
@@ -329,11 +345,7 @@ impl Container {
         }
         let position = state.advance(&set.key);
         if keeps {
-            let progress = codec::encode_progress(
-                self.ordinals.load(Ordering::Relaxed),
-                state.ranges.iter().map(|range| range.lsn),
-            );
-            writes.push((Key::Progress(self.rid).encode(), Some(progress)));
+            writes.push(self.progress_write(&state.ranges));
         }
         Ok(Committed { durable: self.shared.journal.append(writes), position })
     }
@@ -410,6 +422,14 @@ impl State {
         let name = (key.clone(), Arc::clone(&document.id));
         let (before, after) = (old.map(|document| &document.value), new.map(|document| &document.value));
         self.index.update(&name, before, after, &definition.indexing);
+        if let Some(range) = range_of(&self.ranges, key).map(|range| range.id) {
+            if let Some(old) = old {
+                self.log.remove(range, old.lsn(), &name);
+            }
+            if let Some(new) = new {
+                self.log.insert(range, new.lsn(), name.clone());
+            }
+        }
         if let Some(at) = old.and_then(|document| expiry(document, definition.default_ttl)) {
             self.expiry.remove(&(at, name.clone()));
         }

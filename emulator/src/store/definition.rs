@@ -22,13 +22,17 @@ pub(crate) struct Definition {
 }
 
 /// Members that are passed through as they came.
-const OPAQUE: [&str; 5] = [
+const OPAQUE: [&str; 6] = [
     "conflictResolutionPolicy",
     "geospatialConfig",
     "computedProperties",
-    "analyticalStorageTtl",
     "vectorEmbeddingPolicy",
+    "fullTextPolicy",
+    "changeFeedPolicy",
 ];
+
+/// Unique keys of a container; above it the answer is 400.
+const MAX_UNIQUE_KEYS: usize = 10;
 
 impl Definition {
     /// Reads the body of a container create or replace.
@@ -41,6 +45,8 @@ impl Definition {
         let indexing = IndexingPolicy::parse(body.get("indexingPolicy"))?;
         let default_ttl = ttl::parse(body.get("defaultTtl"), "defaultTtl")?;
         let unique_keys = unique_keys(body.get("uniqueKeyPolicy"))?;
+        check_conflict_resolution(body.get("conflictResolutionPolicy"))?;
+        check_analytical(body.get("analyticalStorageTtl"))?;
         let mut json = Object::new();
         json.insert("id", Value::from(&*id));
         json.insert("indexingPolicy", indexing.to_value());
@@ -126,6 +132,12 @@ fn unique_keys(policy: &Value) -> Result<Vec<Vec<Vec<String>>>, ServiceError> {
             return Err(ServiceError::bad_request(format!("The unique key policy is not valid: {other}")));
         }
     };
+    if keys.len() > MAX_UNIQUE_KEYS {
+        return Err(ServiceError::bad_request(format!(
+            "The unique key policy has {} unique keys; {MAX_UNIQUE_KEYS} are possible.",
+            keys.len()
+        )));
+    }
     keys.iter()
         .map(|key| match key.get("paths") {
             Value::Array(paths) => paths
@@ -139,6 +151,31 @@ fn unique_keys(policy: &Value) -> Result<Vec<Vec<Vec<String>>>, ServiceError> {
             other => Err(ServiceError::bad_request(format!("The unique key paths are not valid: {other}"))),
         })
         .collect()
+}
+
+/// Conflicts cannot happen with one region, but what is written about them must make sense.
+fn check_conflict_resolution(policy: &Value) -> Result<(), ServiceError> {
+    match policy.get("mode") {
+        Value::Undefined | Value::Null => Ok(()),
+        Value::String(mode)
+            if mode.eq_ignore_ascii_case("LastWriterWins") || mode.eq_ignore_ascii_case("Custom") =>
+        {
+            Ok(())
+        }
+        other => {
+            Err(ServiceError::bad_request(format!("The conflict resolution mode {other} is not valid.")))
+        }
+    }
+}
+
+/// The analytical store is an option of accounts, which this one has not.
+fn check_analytical(ttl: &Value) -> Result<(), ServiceError> {
+    match ttl {
+        Value::Undefined | Value::Null | Value::Number(0.0) => Ok(()),
+        _ => Err(ServiceError::bad_request(
+            "The account has no analytical store: 'analyticalStorageTtl' cannot be set.",
+        )),
+    }
 }
 
 fn default_conflict_resolution() -> Value {

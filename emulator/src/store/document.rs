@@ -1,6 +1,6 @@
 //! Documents: validation of what clients write, and the system properties.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::error::ServiceError;
 use crate::limits::{MAX_DOCUMENT_BYTES, MAX_DOCUMENT_ID_BYTES};
@@ -29,6 +29,8 @@ pub(crate) struct Document {
     pub(crate) value: Value,
     /// Its length as JSON.
     pub(crate) size: usize,
+    /// Number of its commit in the log of the physical partition; set by the commit.
+    pub(crate) lsn: OnceLock<u64>,
 }
 
 impl Document {
@@ -61,7 +63,8 @@ impl Document {
             .map(|(name, value)| (Arc::clone(name), value.clone()))
             .chain(system.into_iter().map(|(name, value)| (names::shared(name), value)))
             .collect();
-        let mut document = Self { id, ordinal, etag, ts: None, ttl, value: value.into(), size: 0 };
+        let mut document =
+            Self { id, ordinal, etag, ts: None, ttl, value: value.into(), size: 0, lsn: OnceLock::new() };
         document.size = document.value.to_json().len();
         if document.size > MAX_DOCUMENT_BYTES {
             return Err(ServiceError::too_large());
@@ -83,6 +86,11 @@ impl Document {
         self.size += ",\"_ts\":1700000000".len();
         self.ts = Some(seconds);
         self
+    }
+
+    /// Number of its commit; 0 before it.
+    pub(crate) fn lsn(&self) -> u64 {
+        self.lsn.get().copied().unwrap_or_default()
     }
 
     /// Whether `etag` from an `If-Match` or `If-None-Match` names this version.

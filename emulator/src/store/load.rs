@@ -11,13 +11,13 @@ use crate::rid::ContainerRid;
 use crate::value::Value;
 
 use super::account::{Account, Database};
-use super::codec::{AccountRecord, ContainerRecord, DatabaseRecord, Key};
+use super::codec::{self, AccountRecord, ContainerRecord, DatabaseRecord, Key};
 use super::container::{Container, Meta};
 use super::definition::Definition;
 use super::document::Document;
 use super::partition::split_evenly;
 use super::scripts::{Script, ScriptKind, ScriptRecord};
-use super::{sync, ttl};
+use super::{split, sync, ttl};
 
 /// What a container is loaded with.
 #[derive(Debug, Default)]
@@ -58,9 +58,10 @@ impl Account {
                     containers.entry(rid).or_default().1.scripts.push((kind, ordinal, record));
                 }
                 Key::Document(rid, ordinal) => {
-                    let json = Value::parse(&value).map_err(|error| broken(&error))?;
-                    let document =
-                        Document::load(json, ordinal, value.len()).ok_or_else(|| broken(&"no document"))?;
+                    let (text, lsn) = codec::decode_document(&value);
+                    let json = Value::parse(text).map_err(|error| broken(&error))?;
+                    let document = Document::load(json, ordinal, text.len(), lsn)
+                        .ok_or_else(|| broken(&"no document"))?;
                     containers.entry(rid).or_default().1.documents.push(document);
                 }
             }
@@ -88,9 +89,13 @@ impl Account {
             .cloned()
             .ok_or_else(ServiceError::owner_not_found)?;
         let definition = Definition::parse(&record.definition)?;
-        let ranges = split_evenly(record.partitions, definition.partition_key.version())?;
+        let ranges = if record.ranges.is_empty() {
+            split_evenly(record.partitions, definition.partition_key.version())?
+        } else {
+            split::from_records(&record.ranges)?
+        };
         let name = definition.id.clone();
-        let meta = Meta { definition, etag: record.etag, ts: record.ts, throughput: record.throughput };
+        let meta = Meta { definition, etag: record.etag, ts: record.ts, offer: record.offer };
         let container = Container::new(rid, &database.id(), meta, ranges, Arc::clone(&self.shared));
         container.load(loaded)?;
         sync::write(&database.containers).insert(name, Arc::new(container));
@@ -127,14 +132,14 @@ impl Container {
 
 impl Document {
     /// Rebuilds a document from its stored JSON; `None` when that is not one.
-    fn load(value: Value, ordinal: u64, size: usize) -> Option<Self> {
+    fn load(value: Value, ordinal: u64, size: usize, lsn: u64) -> Option<Self> {
         let id = value.get("id").as_str()?.into();
         let etag = value.get("_etag").as_str()?.into();
         // Whole seconds of this era.
         #[allow(clippy::cast_possible_truncation)]
         let ts = Some(value.get("_ts").as_f64()? as i64);
         let ttl = ttl::parse(value.get("ttl"), "ttl").ok()?;
-        Some(Self { id, ordinal, etag, ts, ttl, value, size })
+        Some(Self { id, ordinal, etag, ts, ttl, value, size, lsn: lsn.into() })
     }
 }
 

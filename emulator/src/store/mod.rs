@@ -1,6 +1,7 @@
 //! The databases, containers and documents of the account.
 
 mod account;
+mod change_feed;
 mod clock;
 mod codec;
 mod collection;
@@ -13,11 +14,14 @@ mod indexing;
 mod journal;
 #[cfg(feature = "persist")]
 mod load;
+mod log;
+mod offer;
 mod partition;
 mod partition_key;
 mod scope;
 mod scripts;
 mod search;
+mod split;
 mod sync;
 mod transaction;
 mod ttl;
@@ -25,18 +29,22 @@ mod ttl;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use account::{Account, Database};
+pub(crate) use change_feed::{ChangeFeed, Changes};
 pub(crate) use clock::Clock;
 pub(crate) use container::{Container, LogPosition};
 pub(crate) use definition::{missing, resource_id};
 pub(crate) use document::{Document, new_etag};
 pub(crate) use functions::ContainerFunctions;
 pub(crate) use indexing::IndexingPolicy;
-pub(crate) use journal::Journal;
+pub(crate) use journal::{Durable, Journal};
+pub(crate) use offer::{Offer, Throughput};
 pub(crate) use partition::PhysicalRange;
 pub(crate) use partition_key::{PartitionKey, PartitionKeyDefinition};
 pub(crate) use scope::Scope;
 pub(crate) use scripts::{Script, ScriptKind, ScriptRecord, ScriptSettings, TriggerOptions};
 pub(crate) use search::{Continuation, Found, Position, Search, Source};
+pub use split::SplitError;
+pub(crate) use split::next_range_id;
 pub(crate) use sync::lock;
 pub(crate) use transaction::Transaction;
 
@@ -87,4 +95,6 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     /// Physical partitions of a new container.
     pub(crate) partitions: u32,
+    /// Whether requests beyond the provisioned throughput are refused.
+    pub(crate) enforce_throughput: bool,
 }

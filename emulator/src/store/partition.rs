@@ -71,6 +71,8 @@ pub(crate) struct PhysicalRange {
     pub(crate) max: Epk,
     /// Number of the last commit.
     pub(crate) lsn: u64,
+    /// The ranges it came from by splits, the oldest first.
+    pub(crate) parents: Vec<u32>,
 }
 
 /// The whole space of effective partition keys.
@@ -80,7 +82,7 @@ pub(crate) const MAX_EPK: &str = "FF";
 /// Hash version 2 clears the two top bits.
 const V2_HASHES: u64 = 1 << 62;
 /// Hash version 1 has 32 bits.
-const V1_HASHES: u64 = 1 << 32;
+pub(super) const V1_HASHES: u64 = 1 << 32;
 
 /// Splits the hash space into `count` physical partitions of equal size.
 ///
@@ -101,11 +103,13 @@ pub(crate) fn split_evenly(count: u32, version: Version) -> Result<Vec<PhysicalR
         Epk::parse(&boundary(index))
             .ok_or_else(|| ServiceError::new(500, 0, "a partition boundary is not hexadecimal"))
     };
-    (0..count).map(|id| Ok(PhysicalRange { id, min: parse(id)?, max: parse(id + 1)?, lsn: 0 })).collect()
+    (0..count)
+        .map(|id| Ok(PhysicalRange { id, min: parse(id)?, max: parse(id + 1)?, lsn: 0, parents: Vec::new() }))
+        .collect()
 }
 
 /// The order-preserving number encoding that version 1 keys begin with, in hex.
-fn encode_number(number: f64) -> String {
+pub(super) fn encode_number(number: f64) -> String {
     use std::fmt::Write;
     // Non-negative here: setting the sign bit keeps the order above the negative numbers.
     let mut payload = number.to_bits() | (1 << 63);

@@ -78,3 +78,89 @@ async fn offers_report_the_throughput() {
     let id = found["Offers"][0]["id"].as_str().unwrap();
     client.get(&format!("offers/{id}"), &[]).await.expect(200);
 }
+
+#[tokio::test]
+async fn policies_are_kept_or_refused() {
+    let (_emulator, client) = start().await;
+    client.post("dbs", &[], json!({"id": "d"})).await.expect(201);
+    let body = |extra: serde_json::Value| {
+        let mut body = json!({"id": "c", "partitionKey": {"paths": ["/pk"], "version": 2}});
+        for (name, value) in extra.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        body
+    };
+    for bad in [
+        json!({"analyticalStorageTtl": -1}),
+        json!({"conflictResolutionPolicy": {"mode": "Random"}}),
+        json!({"uniqueKeyPolicy": {"uniqueKeys": (0..11).map(|at| json!({"paths": [format!("/p{at}")]})).collect::<Vec<_>>()}}),
+        json!({"uniqueKeyPolicy": {"uniqueKeys": [{"paths": ["email"]}]}}),
+        json!({"defaultTtl": 0}),
+        json!({"id": "x".repeat(256)}),
+    ] {
+        client.post("dbs/d/colls", &[], body(bad)).await.expect(400);
+    }
+    let kept = json!({
+        "conflictResolutionPolicy": {"mode": "Custom", "conflictResolutionProcedure": "dbs/d/colls/c/sprocs/merge"},
+        "computedProperties": [{"name": "lower", "query": "SELECT VALUE LOWER(c.name) FROM c"}],
+        "vectorEmbeddingPolicy": {"vectorEmbeddings": [
+            {"path": "/v", "dataType": "float32", "distanceFunction": "cosine", "dimensions": 3}]},
+    });
+    client.post("dbs/d/colls", &[], body(kept.clone())).await.expect(201);
+    let read =
+        client.get("dbs/d/colls/c", &[("x-ms-documentdb-populatequotainfo", "True")]).await.expect(200);
+    for (name, value) in kept.as_object().unwrap() {
+        assert_eq!(read.json()[name], *value);
+    }
+    assert_eq!(read.header("x-ms-documentdb-collection-index-transformation-progress"), Some("100"));
+    assert!(read.header("x-ms-resource-usage").is_some());
+}
+
+#[tokio::test]
+async fn names_that_lead_to_another_container_now() {
+    let (_emulator, client) = container().await;
+    let rid = client.get("dbs/d/colls/c", &[]).await.json()["_rid"].as_str().unwrap().to_owned();
+    let query = |rid: String| {
+        let client = &client;
+        async move {
+            client
+                .query(
+                    "SELECT * FROM c",
+                    &[crate::support::CROSS, ("x-ms-cosmos-intended-collection-rid", &rid)],
+                )
+                .await
+        }
+    };
+    query(rid.clone()).await.expect(200);
+    client.delete("dbs/d/colls/c", &[]).await.expect(204);
+    client.post("dbs/d/colls", &[], json!({"id": "c", "partitionKey": {"paths": ["/pk"]}})).await.expect(201);
+    query(rid).await.expect_sub(400, 1024);
+}
+
+#[tokio::test]
+async fn feeds_are_paged() {
+    let (_emulator, client) = start().await;
+    client.post("dbs", &[], json!({"id": "d"})).await.expect(201);
+    for at in 0..5 {
+        let body = json!({"id": format!("c{at}"), "partitionKey": {"paths": ["/pk"]}});
+        client.post("dbs/d/colls", &[], body).await.expect(201);
+    }
+    let mut found = Vec::new();
+    let mut continuation = String::new();
+    loop {
+        let mut headers = vec![("x-ms-max-item-count", "2")];
+        if !continuation.is_empty() {
+            headers.push(("x-ms-continuation", &continuation));
+        }
+        let page = client.get("dbs/d/colls", &headers).await.expect(200);
+        for one in page.json()["DocumentCollections"].as_array().unwrap() {
+            found.push(one["id"].as_str().unwrap().to_owned());
+        }
+        match page.header("x-ms-continuation") {
+            Some(next) => continuation = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(found, ["c0", "c1", "c2", "c3", "c4"]);
+    client.get("dbs/d/colls", &[("x-ms-continuation", "nonsense")]).await.expect(400);
+}

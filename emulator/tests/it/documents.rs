@@ -147,3 +147,20 @@ async fn unique_keys_hold_within_a_partition() {
         .await
         .expect(200);
 }
+
+#[tokio::test]
+async fn bodies_in_binary_json() {
+    let (_emulator, client) = container().await;
+    // {"id": "x", "pk": "a", "n": 1.5}
+    let mut body = vec![0x80, 0xED, 0, 3];
+    for (name, value) in [("id", &b"\x81x"[..]), ("pk", b"\x81a"), ("n", b"\xCC\0\0\0\0\0\0\xF8\x3F")] {
+        body.push(0x80 | u8::try_from(name.len()).unwrap());
+        body.extend(name.bytes());
+        body.extend(value);
+    }
+    body[2] = u8::try_from(body.len() - 4).unwrap();
+    client.send("POST", DOCS, &[(PK, "[\"a\"]")], body.clone()).await.expect(201);
+    assert_eq!(client.read("a", "x").await.expect(200).json()["n"], 1.5);
+    body.pop();
+    client.send("POST", DOCS, &[(PK, "[\"a\"]")], body).await.expect(400);
+}

@@ -3,12 +3,15 @@
 
 mod auth;
 mod batch;
+mod bulk;
+mod change_feed;
 mod containers;
 mod databases;
 mod documentation;
 mod documents;
 mod faults;
 mod functions;
+mod fuzz;
 mod isolation;
 mod languages;
 mod limits;
@@ -16,8 +19,12 @@ mod partitions;
 mod patch;
 mod queries;
 mod query_plans;
+mod split;
 mod sprocs;
 mod support;
+mod throughput;
+#[cfg(feature = "tls")]
+mod tls;
 mod triggers;
 mod ttl;
 

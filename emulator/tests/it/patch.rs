@@ -35,3 +35,12 @@ async fn documents_are_patched() {
     let key = json!({"operations": [{"op": "set", "path": "/pk", "value": "b"}]});
     client.send("PATCH", &path, &[A], key.to_string()).await.expect(400);
 }
+
+#[tokio::test]
+async fn operations_without_an_envelope() {
+    let (_emulator, client) = container().await;
+    client.create(json!({"id": "x", "pk": "a", "n": 1})).await.expect(201);
+    let body = json!([{"op": "incr", "path": "/n", "value": 1}]).to_string();
+    let patched = client.send("PATCH", &format!("{DOCS}/x"), &[(PK, "[\"a\"]")], body).await.expect(200);
+    assert_eq!(patched.json()["n"], 2);
+}

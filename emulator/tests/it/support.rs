@@ -63,7 +63,11 @@ impl Client {
     }
 
     pub fn to(endpoint: &str, key: &str) -> Self {
-        Self { http: reqwest::Client::new(), endpoint: endpoint.to_owned(), key: key.to_owned() }
+        Self::with(reqwest::Client::new(), endpoint, key)
+    }
+
+    pub fn with(http: reqwest::Client, endpoint: &str, key: &str) -> Self {
+        Self { http, endpoint: endpoint.to_owned(), key: key.to_owned() }
     }
 
     /// Sends a signed request; `path` is not encoded yet.

@@ -323,8 +323,9 @@ impl State {
     }
 
     fn collect(&self, scope: &Scope, after: Option<&DocumentKey>, most: usize) -> Vec<Candidate> {
+        // After a split a page may be continued in a scope that begins behind its last document.
         let (first, _) = scope.first();
-        let start = after.map_or(first, |(key, _)| key.clone());
+        let start = after.map_or_else(|| first.clone(), |(key, _)| key.clone().max(first.clone()));
         let mut found = Vec::new();
         for (key, partition) in self.partitions.range(start..).take_while(|(key, _)| scope.contains(key)) {
             let behind = after.filter(|(last, _)| last == key).map(|(_, id)| &**id);

@@ -34,6 +34,7 @@ async fn random_container() -> (Arc<Container>, PartitionKey) {
         isolation: Isolation::Serial.into(),
         journal: Journal::default(),
         partitions: 1,
+        enforce_throughput: false,
     };
     let account = Account::new(shared);
     let _ = account.create_database(&Value::parse(br#"{"id":"d"}"#).unwrap(), None).unwrap();

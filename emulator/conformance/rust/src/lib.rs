@@ -1,0 +1,1 @@
+//! Tests only: the official Rust SDK against the emulator.
