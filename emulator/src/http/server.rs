@@ -1,4 +1,4 @@
-//! The socket: HTTP/1.1 connections, their limits and the orderly stop.
+//! The socket: HTTP/1.1 and HTTP/2 connections, their limits and the orderly stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::error::ServiceError;
@@ -29,6 +29,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Request line and headers; above it the answer is 431.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// The same for HTTP/2.
+const MAX_HTTP2_HEADER_BYTES: u32 = 64 * 1024;
 /// Running requests have this long to end when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, such as for want of file descriptors.
@@ -95,14 +97,21 @@ async fn accept(listener: Listener, service: Arc<Service>, mut stop: watch::Rece
             let handshake = tls.acceptor.accept(stream);
             tokio::spawn(async move {
                 match tokio::time::timeout(HEADER_TIMEOUT, handshake).await {
-                    Ok(Ok(stream)) => connection(stream, service, watcher, peer).await,
+                    Ok(Ok(stream)) => {
+                        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                        let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
+                        connection(stream, protocol, service, watcher, peer).await;
+                    }
                     Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS handshake"),
                     Err(_) => tracing::debug!(%peer, "the TLS handshake did not end in time"),
                 }
             });
             continue;
         }
-        tokio::spawn(connection(stream, service, watcher, peer));
+        tokio::spawn(async move {
+            let protocol = plain_protocol(&stream).await;
+            connection(stream, protocol, service, watcher, peer).await;
+        });
     }
     drop(listener);
     if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
@@ -110,22 +119,52 @@ async fn accept(listener: Listener, service: Arc<Service>, mut stop: watch::Rece
     }
 }
 
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// What the client of a connection without TLS speaks. Those that know of HTTP/2 begin with its preface, which they
+/// send at once.
+async fn plain_protocol(stream: &TcpStream) -> Protocol {
+    let mut start = [0; 3];
+    match tokio::time::timeout(HEADER_TIMEOUT, stream.peek(&mut start)).await {
+        Ok(Ok(3)) if start == *b"PRI" => Protocol::Http2,
+        _ => Protocol::Http1,
+    }
+}
+
 /// Serves a connection until it ends.
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    protocol: Protocol,
     service: Arc<Service>,
     watcher: Watcher,
     peer: SocketAddr,
 ) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(
-            TokioIo::new(stream),
-            service_fn(move |request| serve(Arc::clone(&service), request)),
-        );
-    if let Err(error) = watcher.watch(connection).await {
+    let stream = TokioIo::new(stream);
+    let handler = service_fn(move |request| serve(Arc::clone(&service), request));
+    let ended = match protocol {
+        Protocol::Http1 => {
+            let mut builder = http1::Builder::new();
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_buf_size(MAX_HEADER_BYTES);
+            watcher.watch(builder.serve_connection(stream, handler)).await
+        }
+        Protocol::Http2 => {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder
+                .timer(TokioTimer::new())
+                .keep_alive_interval(HEADER_TIMEOUT)
+                .max_header_list_size(MAX_HTTP2_HEADER_BYTES);
+            watcher.watch(builder.serve_connection(stream, handler)).await
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
     }
 }

@@ -104,3 +104,19 @@ async fn starting_and_stopping() {
     }
     panic!("the port is still taken");
 }
+
+#[tokio::test]
+async fn http_2_is_spoken_too() {
+    let (emulator, client) = container().await;
+    let http = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let second = Client::with(http.clone(), emulator.endpoint(), emulator.key());
+    second.create(json!({"id": "x", "pk": "a"})).await.expect(201);
+    client.read("a", "x").await.expect(200);
+    let all = (0..50).map(|at| second.create(json!({"id": format!("{at}"), "pk": "a"}))).collect::<Vec<_>>();
+    for reply in all {
+        reply.await.expect(201);
+    }
+    let account = http.get(emulator.endpoint()).send().await.unwrap();
+    assert_eq!((account.version(), account.status().as_u16()), (http::Version::HTTP_2, 401));
+    emulator.shutdown().await;
+}

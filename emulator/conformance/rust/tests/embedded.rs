@@ -1,4 +1,4 @@
-//! What needs a hand on the emulator itself: splits of physical partitions, and HTTPS.
+//! What needs a hand on the emulator itself: splits of physical partitions.
 
 mod support;
 
@@ -33,13 +33,5 @@ async fn a_split_goes_unnoticed() {
             container.read_item(format!("p{n}"), &n.to_string(), None).await.unwrap();
         }
     }
-    emulator.shutdown().await;
-}
-
-#[tokio::test]
-async fn https() {
-    let emulator = Emulator::builder().tls(true).start().await.unwrap();
-    let pem = emulator.certificate_pem().unwrap();
-    assert!(pem.starts_with("-----BEGIN CERTIFICATE-----"));
     emulator.shutdown().await;
 }
