@@ -24,8 +24,13 @@ impl std::fmt::Debug for InProcess {
 #[async_trait::async_trait]
 impl Transport for InProcess {
     async fn call(&self, request: Request, timeout: Duration) -> Result<Response, TransportError> {
-        tokio::time::timeout(timeout, self.0.call(request))
+        let response = tokio::time::timeout(timeout, self.0.call(request))
             .await
-            .map_err(|_| TransportError::OutcomeUnknown("timed out".to_owned()))
+            .map_err(|_| TransportError::OutcomeUnknown("timed out".to_owned()))?;
+        // A fault that the emulator was asked for; over a socket the connection would break.
+        if response.extensions().get::<cosmos_emulator::Dropped>().is_some() {
+            return Err(TransportError::OutcomeUnknown("the connection was dropped".to_owned()));
+        }
+        Ok(response)
     }
 }

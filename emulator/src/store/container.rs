@@ -375,6 +375,7 @@ impl State {
         Ok(())
     }
 
+    #[cfg(feature = "persist")]
     pub(super) fn put(&mut self, key: &PartitionKey, document: Arc<Document>, definition: &Definition) {
         let id = Arc::clone(&document.id);
         self.exchange(key, &id, Some(document), definition);

@@ -1,6 +1,7 @@
 //! Splits of physical partitions at run time.
 
 use crate::epk::{Epk, Version};
+#[cfg(feature = "persist")]
 use crate::error::ServiceError;
 
 use super::codec::RangeRecord;
