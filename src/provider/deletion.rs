@@ -38,8 +38,18 @@ struct Deletion {
     outbox_at: u64,
     partitions: Vec<String>,
     committed: bool,
+    /// Somebody has taken it upon himself to undo it: it can no longer be committed.
+    #[serde(default)]
+    undone: bool,
     #[serde(rename = "_etag", skip_serializing)]
     etag: Option<String>,
+}
+
+impl Deletion {
+    /// Whether the same has been decided of both.
+    fn agrees(&self, other: &Self) -> bool {
+        (self.committed, self.undone) == (other.committed, other.undone)
+    }
 }
 
 /// What one call of `purgeInstance` or `pruneExecutions` removed.
@@ -72,6 +82,7 @@ impl Inner {
             outbox_at: super::millis(now + LEASE),
             partitions,
             committed: false,
+            undone: false,
             etag: None,
         };
         self.client.create(SYSTEM_PARTITION, &deletion).await?;
@@ -79,12 +90,10 @@ impl Inner {
             self.undo(&deletion).await?;
             return Err(refusal);
         }
-        let stored: Option<Deletion> = self.client.read(SYSTEM_PARTITION, &deletion.id).await?;
-        let Some(etag) = stored.and_then(|stored| stored.etag) else {
-            return Err(ProviderError::retryable(operation, "the deletion took so long that it was undone"));
-        };
         deletion.committed = true;
-        self.client.replace(SYSTEM_PARTITION, &deletion.id, &etag, &deletion).await?;
+        if !self.decide(&deletion).await? {
+            return Err(ProviderError::retryable(operation, "the deletion took so long that it was undone"));
+        }
         let removed = self.purge_all(&deletion).await?;
         Ok(DeleteInstanceResult {
             instances_deleted: ids.len() as u64,
@@ -202,18 +211,35 @@ impl Inner {
         if deletion.committed {
             self.purge_all(&deletion).await.map(drop)
         } else {
-            self.abort(&deletion).await
+            self.abort(deletion).await
         }
     }
 
-    /// Undoes a deletion of somebody else, unless that one commits at this very moment: deleting the document
-    /// with its etag decides.
-    async fn abort(&self, deletion: &Deletion) -> Result<(), ProviderError> {
-        let etag = deletion.etag.as_deref().unwrap_or_default();
-        if self.client.delete(SYSTEM_PARTITION, &deletion.id, etag).await? {
-            self.undo(deletion).await?;
+    /// Undoes a deletion of somebody else, unless that one commits at this very moment.
+    async fn abort(&self, deletion: Deletion) -> Result<(), ProviderError> {
+        let undone = Deletion { undone: true, ..deletion };
+        if self.decide(&undone).await? { self.undo(&undone).await } else { Ok(()) }
+    }
+
+    /// Writes the decision to commit or to undo. The document's etag lets only one of the two be written.
+    async fn decide(&self, deletion: &Deletion) -> Result<bool, ProviderError> {
+        let stored: Option<Deletion> = self.client.read(SYSTEM_PARTITION, &deletion.id).await?;
+        let Some(stored) = stored else {
+            return Ok(false);
+        };
+        if stored.committed || stored.undone {
+            return Ok(stored.agrees(deletion));
         }
-        Ok(())
+        let etag = stored.etag.unwrap_or_default();
+        match self.client.replace(SYSTEM_PARTITION, &deletion.id, &etag, deletion).await {
+            Ok(()) => Ok(true),
+            Err(failure) if failure.is(412) || failure.is(404) => {
+                // Somebody was faster, or this very write took effect and its answer was lost.
+                let stored: Option<Deletion> = self.client.read(SYSTEM_PARTITION, &deletion.id).await?;
+                Ok(stored.is_some_and(|stored| stored.agrees(deletion)))
+            }
+            Err(failure) => Err(failure.into()),
+        }
     }
 
     pub(super) async fn delete_bulk(
