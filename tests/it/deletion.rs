@@ -10,22 +10,9 @@ use duroxide_cosmos::{CosmosDBProvider, CosmosDBProviderConfig};
 use serde_json::json;
 
 use crate::support::faulty::{Fate, Faulty};
-use crate::support::{self, Container};
+use crate::support::{self, Container, start};
 
 const LOCK: Duration = Duration::from_secs(30);
-
-fn start(instance: &str) -> WorkItem {
-    WorkItem::StartOrchestration {
-        instance: instance.into(),
-        orchestration: "o".into(),
-        input: String::new(),
-        version: Some("1.0.0".into()),
-        parent_instance: None,
-        parent_id: None,
-        parent_execution_id: None,
-        execution_id: 1,
-    }
-}
 
 fn metadata(status: Option<&str>) -> ExecutionMetadata {
     ExecutionMetadata {

@@ -9,25 +9,12 @@ use duroxide::providers::{ExecutionMetadata, Provider, WorkItem};
 use duroxide_cosmos::CosmosDBProvider;
 
 use crate::support::faulty::{Fate, Faulty};
-use crate::support::{self, Container};
+use crate::support::{self, Container, start};
 
 const LOCK: Duration = Duration::from_secs(30);
 
 fn event(instance: &str, data: impl Into<String>) -> WorkItem {
     WorkItem::ExternalRaised { instance: instance.into(), name: "e".into(), data: data.into() }
-}
-
-fn start(instance: &str) -> WorkItem {
-    WorkItem::StartOrchestration {
-        instance: instance.into(),
-        orchestration: "o".into(),
-        input: String::new(),
-        version: Some("1.0.0".into()),
-        parent_instance: None,
-        parent_id: None,
-        parent_execution_id: None,
-        execution_id: 1,
-    }
 }
 
 fn activity(instance: &str, id: u64) -> WorkItem {

@@ -12,23 +12,10 @@ use duroxide::{
 };
 use duroxide_cosmos::CosmosDBProvider;
 
-use crate::support;
+use crate::support::{self, start};
 
 const LOCK: Duration = Duration::from_secs(30);
 const LARGE: usize = 1_500_000;
-
-fn start(instance: &str) -> WorkItem {
-    WorkItem::StartOrchestration {
-        instance: instance.into(),
-        orchestration: "o".into(),
-        input: String::new(),
-        version: Some("1.0.0".into()),
-        parent_instance: None,
-        parent_id: None,
-        parent_execution_id: None,
-        execution_id: 1,
-    }
-}
 
 fn metadata() -> ExecutionMetadata {
     ExecutionMetadata {

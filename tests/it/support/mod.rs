@@ -6,6 +6,7 @@ pub mod rest;
 use std::sync::{Arc, OnceLock};
 
 use cosmos_emulator::{Emulator, Isolation};
+use duroxide::providers::WorkItem;
 use duroxide_cosmos::{CosmosDBProvider, CosmosDBProviderConfig};
 
 pub use rest::Container;
@@ -85,4 +86,18 @@ pub async fn provider() -> (Arc<CosmosDBProvider>, Container) {
     let container = Container::of(&config);
     let provider = CosmosDBProvider::new_with_config(config).await.expect("a provider");
     (Arc::new(provider), container)
+}
+
+/// The message that starts an instance.
+pub fn start(instance: &str) -> WorkItem {
+    WorkItem::StartOrchestration {
+        instance: instance.into(),
+        orchestration: "o".into(),
+        input: String::new(),
+        version: Some("1.0.0".into()),
+        parent_instance: None,
+        parent_id: None,
+        parent_execution_id: None,
+        execution_id: 1,
+    }
 }
