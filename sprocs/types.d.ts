@@ -112,6 +112,8 @@ interface Work extends Stored {
   attempts: number;
   lock?: { id: string; until: number };
   nonce?: string;
+  /** Nonce of the last call that gave it back. */
+  abandoned?: string;
   /** Texts sent ahead under its lock, until the completion that refers to them is committed. */
   staged?: string[];
   /** The work item as JSON text; never parsed here. */

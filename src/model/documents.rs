@@ -1,8 +1,10 @@
 //! Shapes of documents and of procedure arguments and answers; the other side is `sprocs/types.d.ts`.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 /// Id of the head document of each instance.
 pub(crate) const HEAD: &str = "head";
@@ -193,6 +195,20 @@ pub(crate) struct Changed {
     pub(crate) until: Option<f64>,
 }
 
+/// How long a lock lives, by the server's clock in ms.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Term {
+    pub(crate) now: f64,
+    pub(crate) until: f64,
+}
+
+impl Term {
+    /// When the lock ends at the earliest, by the local clock, if it was asked for at `sent`.
+    pub(crate) fn end(self, sent: Instant) -> Instant {
+        sent + Duration::try_from_secs_f64((self.until - self.now) / 1000.0).unwrap_or_default()
+    }
+}
+
 /// Answer of `lockTurn`.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "status", rename_all = "camelCase")]
@@ -203,6 +219,8 @@ pub(crate) enum LockedTurn {
         attempts: u32,
         history: Vec<Page>,
         kv: HashMap<String, KvSlot>,
+        #[serde(flatten)]
+        term: Term,
     },
     NotReady,
     Incompatible,
@@ -224,6 +242,11 @@ pub(crate) struct LockedInstance {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "status", rename_all = "camelCase")]
 pub(crate) enum LockedWork {
-    Locked { item: Payload, attempts: u32 },
+    Locked {
+        item: Payload,
+        attempts: u32,
+        #[serde(flatten)]
+        term: Term,
+    },
     NotReady,
 }

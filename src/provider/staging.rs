@@ -80,7 +80,8 @@ impl Inner {
             if let Some(work) = work {
                 argument["workId"] = work.into();
             }
-            let changed: Changed = self.procedure("stageTexts", partition, &argument).await?;
+            let (changed, _): (Changed, _) =
+                self.under_lock(operation, lock, "stageTexts", partition, &argument).await?;
             if changed.status != "staged" {
                 return Err(tokens::lost(operation));
             }
