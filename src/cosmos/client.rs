@@ -200,7 +200,7 @@ impl Client {
         let answer = retry::until(RETRY_BUDGET, || self.send("read", &target, &headers, Bytes::new())).await;
         match answer {
             Ok(response) => parse("read", response.body()).map(Some),
-            Err(failure) if failure.is(404) && failure.sub_status != 1003 => Ok(None),
+            Err(failure) if failure.is_not_found() => Ok(None),
             Err(failure) => Err(failure),
         }
     }

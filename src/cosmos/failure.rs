@@ -78,6 +78,11 @@ impl Failure {
         self.cause == Cause::Status(status)
     }
 
+    /// The resource itself is not there; its container is, and the replica that answers is not behind.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.is(404) && self.sub_status == 0
+    }
+
     /// The physical partition a request named is gone, split in two. Requests that name a partition key instead
     /// need only be repeated.
     pub(crate) fn is_stale_range(&self) -> bool {

@@ -21,7 +21,17 @@ pub(crate) enum Payload {
     Stored {
         #[serde(rename = "ref")]
         id: String,
+        /// Which text of that document; only on the way to a commit, which puts it where it belongs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<usize>,
     },
+}
+
+impl Payload {
+    /// A text with a document of its own.
+    pub(crate) fn stored(id: String) -> Self {
+        Self::Stored { id, at: None }
+    }
 }
 
 /// A message for an instance's queue.
@@ -62,6 +72,8 @@ pub(crate) struct NewWork {
 pub(crate) struct NewPage {
     pub(crate) first: u64,
     pub(crate) last: u64,
+    /// How many events these are: a staged document may hold many.
+    pub(crate) count: u64,
     pub(crate) events: Vec<Payload>,
     pub(crate) bytes: u64,
 }
@@ -99,10 +111,12 @@ pub(crate) struct Kv {
     pub(crate) delta: HashMap<String, KvSlot>,
 }
 
-/// The document a long text is in.
+/// The document a long text is in, or many short ones.
 #[derive(Debug, Deserialize)]
-pub(crate) struct TextDocument {
-    pub(crate) text: String,
+#[serde(untagged)]
+pub(crate) enum TextDocument {
+    One { text: String },
+    Many { texts: Vec<String> },
 }
 
 /// What reads need of a head.
@@ -169,6 +183,8 @@ pub(crate) struct AckTurn {
     pub(crate) custom_status: Option<NewCustomStatus>,
     pub(crate) kv: Vec<KvChange>,
     pub(crate) ended: bool,
+    /// Whether parts of it have been staged.
+    pub(crate) staged: bool,
 }
 
 /// A custom status set, or cleared if it has no text.

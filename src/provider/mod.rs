@@ -227,11 +227,7 @@ impl Inner {
             Ok((answer, sent))
         };
         match retry::before(&deadline, call).await {
-            Err(failure)
-                if failure.is(404)
-                    && failure.sub_status != 1003
-                    && self.config.deployment == Deployment::Deploy =>
-            {
+            Err(failure) if failure.is_not_found() && self.config.deployment == Deployment::Deploy => {
                 tracing::warn!(
                     procedure = procedure.id,
                     "deploying a stored procedure that has gone missing"

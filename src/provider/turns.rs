@@ -354,6 +354,7 @@ fn ack_argument(
         custom_status: items::custom_status(&turn.events),
         kv: items::kv_changes(&turn.events),
         ended: items::ends(&turn.metadata),
+        staged: false,
         name: turn.metadata.orchestration_name,
         version: turn.metadata.orchestration_version,
         parent: turn.metadata.parent_instance_id,

@@ -12,13 +12,16 @@ use crate::support::workload::Workload;
 /// What the service says in a storm, and when to come back.
 type Refusal = (u16, u32, Option<u64>);
 
+/// Workflows in all, some of them begun in each storm.
+const WORKFLOWS: usize = 10;
+
 /// Refuses every request for `long` while workflows are under way.
 async fn storm(refusals: &[Refusal], long: Duration) {
     let (emulator, config) = support::emulated(2).await;
     let provider = Arc::new(CosmosDBProvider::new_with_config(config).await.expect("a provider"));
     let mut workload = Workload::start(&provider).await;
     for (status, sub_status, retry_after) in refusals {
-        workload.launch(8).await;
+        workload.launch(WORKFLOWS.div_ceil(refusals.len())).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         let retry_after = retry_after.map(Duration::from_millis);
         let fault = Fault::Status { status: *status, sub_status: *sub_status, retry_after };
