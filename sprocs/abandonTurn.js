@@ -43,6 +43,6 @@ async function abandonTurn(argument) {
   delete head.lock;
   await dropStaged(head);
   setTurnReadyAt(head);
-  await save(head);
+  await saveHead(head);
   return { status: "abandoned", now: now, readyAt: head.turnReadyAt };
 }
