@@ -6,7 +6,7 @@
  *           the completion is in `messages` if it goes to this instance, in `outbox` if to another one;
  *           `turn` and `next` are what dispatchers that wait would take over: the turn that the completion makes
  *           ready, and one more work item of this instance
- * Result:   { status: "acked", now, stamp?, readyAt?, head?, turn?: LockedTurn, next?: { item, attempts } } |
+ * Result:   { status: "acked", now, stamp?, readyAt?, head?, turn?: LockedTurn, next?: { item, attempts, now, until } } |
  *           { status: "repeated", now, stamp, readyAt? } | { status: "lostLock" }
  *           "acked"     the item is gone and its completion queued
  *           "repeated"  an earlier call with the same nonce did it

@@ -2,8 +2,8 @@
  * lockWork: locks one work item.
  *
  * Argument: see WorkRequest in types.d.ts
- * Result:   { status: "locked", item, attempts } | { status: "notReady" }
- *           "locked"    held for `lockMs`; a repeated call gets the same answer
+ * Result:   { status: "locked", item, attempts, now, until } | { status: "notReady" }
+ *           "locked"    held until `until`; a repeated call gets the same answer
  *           "notReady"  gone, hidden, or locked by somebody else
  * Reads:    w:<execution>:<activity>
  * Writes:   w:<execution>:<activity>; t:<id> staged under a lost lock (deleted)

@@ -65,7 +65,7 @@ function takeWork(work, lockId, until) {
  *
  * @param {WorkRequest} request
  * @param {number} now
- * @returns {Promise<{item: Payload, attempts: number} | undefined>}
+ * @returns {Promise<{item: Payload, attempts: number, now: number, until: number} | undefined>}
  */
 async function tryWork(request, now) {
   /** @type {Work | null} */
@@ -81,7 +81,8 @@ async function tryWork(request, now) {
     takeWork(work, request.lockId, now + request.lockMs);
     await save(work);
   }
-  return { item: work.item, attempts: work.attempts };
+  const until = /** @type {{until: number}} */ (work.lock).until;
+  return { item: work.item, attempts: work.attempts, now: now, until: until };
 }
 
 /**

@@ -21,6 +21,8 @@ use super::{encode_segment, partition_key_header, retry};
 const API_VERSION: &str = "2020-07-15";
 
 const SESSION_TOKEN: &str = "x-ms-session-token";
+/// The physical partition a query is for.
+const RANGE: &str = "x-ms-documentdb-partitionkeyrangeid";
 const IS_QUERY: &str = "x-ms-documentdb-isquery";
 
 /// One request waits at most this long for its answer: the service itself gives up after 5 s.
@@ -198,7 +200,7 @@ impl Client {
         let answer = retry::until(RETRY_BUDGET, || self.send("read", &target, &headers, Bytes::new())).await;
         match answer {
             Ok(response) => parse("read", response.body()).map(Some),
-            Err(failure) if failure.is(404) && failure.sub_status != 1003 => Ok(None),
+            Err(failure) if failure.is_not_found() => Ok(None),
             Err(failure) => Err(failure),
         }
     }
@@ -293,7 +295,7 @@ impl Client {
         range: &str,
         query: &Query,
     ) -> Result<Vec<T>, Failure> {
-        let scope = ("x-ms-documentdb-partitionkeyrangeid", range.to_owned());
+        let scope = (RANGE, range.to_owned());
         self.query(scope, query).await
     }
 
@@ -303,6 +305,7 @@ impl Client {
             #[serde(rename = "Documents")]
             documents: Vec<T>,
         }
+        let of_range = scope.0 == RANGE;
         let target = self.feed(Method::POST, "docs");
         let body = encode(query.operation, query)?;
         let mut headers = vec![
@@ -314,9 +317,14 @@ impl Client {
         ];
         let mut rows = Vec::new();
         loop {
-            let response =
-                retry::until(RETRY_BUDGET, || self.send(query.operation, &target, &headers, body.clone()))
-                    .await?;
+            let attempt = || async {
+                match self.send(query.operation, &target, &headers, body.clone()).await {
+                    // Repeating cannot help: the caller must look the ranges up again.
+                    Err(failure) if of_range && failure.is_stale_range() => Ok(Err(failure)),
+                    other => other.map(Ok),
+                }
+            };
+            let response = retry::until(RETRY_BUDGET, attempt).await??;
             let page: Page<T> = parse(query.operation, response.body())?;
             rows.extend(page.documents);
             headers.retain(|(name, _)| *name != "x-ms-continuation");

@@ -1,8 +1,10 @@
 //! Shapes of documents and of procedure arguments and answers; the other side is `sprocs/types.d.ts`.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 /// Id of the head document of each instance.
 pub(crate) const HEAD: &str = "head";
@@ -19,7 +21,17 @@ pub(crate) enum Payload {
     Stored {
         #[serde(rename = "ref")]
         id: String,
+        /// Which text of that document; only on the way to a commit, which puts it where it belongs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<usize>,
     },
+}
+
+impl Payload {
+    /// A text with a document of its own.
+    pub(crate) fn stored(id: String) -> Self {
+        Self::Stored { id, at: None }
+    }
 }
 
 /// A message for an instance's queue.
@@ -63,6 +75,8 @@ pub(crate) struct NewWork {
 pub(crate) struct NewPage {
     pub(crate) first: u64,
     pub(crate) last: u64,
+    /// How many events these are: a staged document may hold many.
+    pub(crate) count: u64,
     pub(crate) events: Vec<Payload>,
     pub(crate) bytes: u64,
 }
@@ -101,10 +115,12 @@ pub(crate) struct Kv {
     pub(crate) delta: HashMap<String, KvSlot>,
 }
 
-/// The document a long text is in.
+/// The document a long text is in, or many short ones.
 #[derive(Debug, Deserialize)]
-pub(crate) struct TextDocument {
-    pub(crate) text: String,
+#[serde(untagged)]
+pub(crate) enum TextDocument {
+    One { text: String },
+    Many { texts: Vec<String> },
 }
 
 /// What reads need of a head.
@@ -235,6 +251,8 @@ pub(crate) struct AckTurn {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) turn: Option<TurnRequest>,
     pub(crate) ended: bool,
+    /// Whether parts of it have been staged.
+    pub(crate) staged: bool,
 }
 
 /// A custom status set, or cleared if it has no text.
@@ -286,6 +304,30 @@ pub(crate) struct LockedTurn {
     pub(crate) history: Vec<Page>,
     #[serde(default)]
     pub(crate) kv: HashMap<String, KvSlot>,
+    #[serde(default)]
+    pub(crate) now: f64,
+    #[serde(default)]
+    pub(crate) until: f64,
+}
+
+impl LockedTurn {
+    pub(crate) fn term(&self) -> Term {
+        Term { now: self.now, until: self.until }
+    }
+}
+
+/// How long a lock lives, by the server's clock in ms.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Term {
+    pub(crate) now: f64,
+    pub(crate) until: f64,
+}
+
+impl Term {
+    /// When the lock ends at the earliest, by the local clock, if it was asked for at `sent`.
+    pub(crate) fn end(self, sent: Instant) -> Instant {
+        sent + Duration::try_from_secs_f64((self.until - self.now) / 1000.0).unwrap_or_default()
+    }
 }
 
 /// A locked work item.
@@ -293,6 +335,8 @@ pub(crate) struct LockedTurn {
 pub(crate) struct LockedWork {
     pub(crate) item: Payload,
     pub(crate) attempts: u32,
+    #[serde(flatten)]
+    pub(crate) term: Term,
 }
 
 /// Answer of `lockWork`; not ready if there is none.

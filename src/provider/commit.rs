@@ -54,16 +54,16 @@ impl Inner {
             turn: self.offer_turn(&token.partition),
         };
         argument.turn = offers.turn.as_ref().map(|offer| offer.request.clone());
-        let asked = Instant::now();
-        let result = self.procedure("ackTurn", &token.partition, &argument).await;
-        let result = self.or_give_back(result, &token.partition, &offers.turn);
+        let result = self.under_lock(OPERATION, &token.lock, "ackTurn", &token.partition, &argument).await;
         if result.is_err() {
-            self.give_offers_back(&offers.work);
+            self.give_turn_offer_back(&token.partition, offers.turn.as_ref());
+            self.give_work_offers_back(&offers.work);
         }
-        let changed: Changed = result?;
+        let (changed, sent) = result?;
         check(&changed, &argument)?;
+        self.leases.forget(&token.lock);
         let outbox = std::mem::take(&mut argument.outbox);
-        self.committed(token, turn, argument, changed, asked, offers);
+        self.committed(token, turn, argument, changed, sent, offers);
         self.deliver_fresh(&token.partition, &token.lock, outbox).await;
         Ok(())
     }
@@ -74,13 +74,13 @@ impl Inner {
         token: &TurnToken,
         turn: Turn,
         argument: AckTurn,
-        mut changed: Changed,
-        asked: Instant,
+        changed: Changed,
+        sent: Instant,
         offers: Offers,
     ) {
         let partition = &token.partition;
         if let Some(facts) = &changed.head {
-            self.known.learn(partition, facts, asked);
+            self.known.learn(partition, facts, sent);
             if let (Some(previous), Some(page)) = (changed.previous, &argument.page)
                 && facts.execution == argument.execution
             {
@@ -88,9 +88,9 @@ impl Inner {
                 self.known.append(partition, facts, previous, turn.events, bytes);
             }
         }
-        self.hand_work(offers.work, &changed);
+        self.hand_work(offers.work, &changed, sent);
         self.work_ready(partition, argument.work, &changed);
-        self.turn_changed(partition, &mut changed, asked, offers.turn);
+        self.turn_changed(partition, changed, sent, offers.turn);
     }
 }
 
@@ -165,6 +165,7 @@ fn ack_argument(
         custom_status: items::custom_status(&turn.events),
         kv: items::kv_changes(&turn.events),
         turn: None,
+        staged: false,
         ended: items::ends(metadata),
         name: metadata.orchestration_name.clone(),
         version: metadata.orchestration_version.clone(),

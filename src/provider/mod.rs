@@ -9,6 +9,7 @@ mod discovery;
 mod handoff;
 mod history;
 mod known;
+mod leases;
 mod order;
 mod outbox;
 mod queue;
@@ -31,6 +32,7 @@ use duroxide::providers::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::config::{CosmosDBProviderConfig, Deployment};
 use crate::cosmos::auth::MasterKey;
@@ -44,6 +46,7 @@ pub use counters::Counters;
 use counters::Counting;
 use discovery::Discovery;
 use known::Known;
+use leases::Leases;
 use order::OrderClock;
 use sessions::ForeignSessions;
 use turns::{TURNS_AHEAD, TurnQueue};
@@ -78,6 +81,7 @@ pub(crate) struct Inner {
     known: Known,
     counters: Counting,
     order: OrderClock,
+    leases: Leases,
     /// Where this process begins among many candidates.
     start_slot: u8,
     foreign_sessions: ForeignSessions,
@@ -149,6 +153,7 @@ impl CosmosDBProvider {
             known: Known::new(config.cache_bytes, config.cache_max_age),
             counters: Counting::default(),
             order: OrderClock::default(),
+            leases: Leases::default(),
             start_slot: uuid::Uuid::new_v4().as_bytes()[0],
             foreign_sessions: ForeignSessions::default(),
             config,
@@ -215,29 +220,42 @@ fn check_name(setting: &str, value: &str) -> Result<(), ProviderError> {
 }
 
 impl Inner {
-    /// Executes a procedure, repeating it while failures pass; a procedure that is not there is deployed.
+    /// Executes a procedure, repeating it while failures pass, at most for [`RETRY_BUDGET`].
     async fn procedure<T: DeserializeOwned>(
         &self,
         name: &'static str,
         partition: &str,
         argument: &impl Serialize,
     ) -> Result<T, Failure> {
+        let deadline = Instant::now() + RETRY_BUDGET;
+        Ok(self.procedure_before(|| deadline, name, partition, argument).await?.0)
+    }
+
+    /// Executes a procedure, repeating it while failures pass and `deadline` has not come; a procedure that is not
+    /// there is deployed. Answers also when the attempt that succeeded was sent.
+    async fn procedure_before<T: DeserializeOwned>(
+        &self,
+        deadline: impl Fn() -> Instant,
+        name: &'static str,
+        partition: &str,
+        argument: &impl Serialize,
+    ) -> Result<(T, Instant), Failure> {
         let procedure =
             procedures::find(name).ok_or_else(|| Failure::unexpected(name, "no such stored procedure"))?;
         let argument = encode(name, &[argument])?;
-        let call = || self.client.execute(name, &procedure.id, partition, &argument);
-        match retry::until(RETRY_BUDGET, call).await {
-            Err(failure)
-                if failure.is(404)
-                    && failure.sub_status != 1003
-                    && self.config.deployment == Deployment::Deploy =>
-            {
+        let call = || async {
+            let sent = Instant::now();
+            let answer = self.client.execute(name, &procedure.id, partition, &argument).await?;
+            Ok((answer, sent))
+        };
+        match retry::before(&deadline, call).await {
+            Err(failure) if failure.is_not_found() && self.config.deployment == Deployment::Deploy => {
                 tracing::warn!(
                     procedure = procedure.id,
                     "deploying a stored procedure that has gone missing"
                 );
                 procedures::deploy(&self.client, procedure).await?;
-                retry::until(RETRY_BUDGET, call).await
+                retry::before(&deadline, call).await
             }
             other => other,
         }

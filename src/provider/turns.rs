@@ -14,6 +14,7 @@ use super::discovery::{Discovery, Due, Search};
 use super::handoff::Promise;
 use super::queue::{self, PATIENCE, Queue, Seeker};
 use super::{Inner, millis, unique};
+use crate::cosmos::client::RETRY_BUDGET;
 use crate::model::documents::{
     Changed, HEAD, HeadFacts, KvSlot, LockedTurn, NewMessage, TurnRequest, VersionRange,
 };
@@ -146,10 +147,13 @@ impl Inner {
         if let Some(offer) = &offer {
             argument["turn"] = json!(offer.request);
         }
-        let asked = Instant::now();
-        let result = self.procedure("enqueueMessages", &partition, &argument).await;
-        let mut changed: Changed = self.or_give_back(result, &partition, &offer)?;
-        self.turn_changed(&partition, &mut changed, asked, offer);
+        let deadline = Instant::now() + RETRY_BUDGET;
+        let result = self.procedure_before(|| deadline, "enqueueMessages", &partition, &argument).await;
+        if result.is_err() {
+            self.give_turn_offer_back(&partition, offer.as_ref());
+        }
+        let (changed, sent) = result?;
+        self.turn_changed(&partition, changed, sent, offer);
         Ok(())
     }
 
@@ -157,16 +161,17 @@ impl Inner {
     pub(super) fn turn_changed(
         self: &Arc<Self>,
         partition: &str,
-        changed: &mut Changed,
-        asked: Instant,
+        changed: Changed,
+        sent: Instant,
         offer: Option<TurnOffer>,
     ) {
         self.order.saw(changed.stamp);
         if let Some(facts) = &changed.head {
-            self.known.learn(partition, facts, asked);
+            self.known.learn(partition, facts, sent);
         }
-        match (offer, changed.turn.take(), changed.head.take()) {
+        match (offer, changed.turn, changed.head) {
             (Some(offer), Some(turn), Some(facts)) => {
+                self.leases.hold(&offer.request.lock_id, turn.term().end(sent));
                 self.hand_turn(partition.to_owned(), offer, Some((turn, facts)));
             }
             // The first answer was lost, and with it what it said about the turn.
@@ -243,14 +248,16 @@ impl Inner {
         place: &TurnPlace,
         request: TurnRequest,
     ) -> Result<Option<FetchedTurn>, ProviderError> {
-        let asked = Instant::now();
-        let answer: LockedTurn = self.procedure("lockTurn", partition, &request).await?;
+        let deadline = Instant::now() + RETRY_BUDGET;
+        let (answer, sent): (LockedTurn, _) =
+            self.procedure_before(|| deadline, "lockTurn", partition, &request).await?;
         let LockedTurn { head: Some(facts), .. } = &answer else {
             tracing::debug!(partition, status = answer.status, "turn not locked");
             return Ok(None);
         };
         let facts = facts.clone();
-        self.known.learn(partition, &facts, asked);
+        self.leases.hold(&request.lock_id, answer.term().end(sent));
+        self.known.learn(partition, &facts, sent);
         self.load_locked(partition, place, request.lock_id, facts, answer).await.map(Some)
     }
 
@@ -338,18 +345,12 @@ impl Inner {
     }
 
     /// After a request that failed nobody knows whether the turn has been locked.
-    pub(super) fn or_give_back<T>(
-        self: &Arc<Self>,
-        result: Result<T, crate::cosmos::Failure>,
-        partition: &str,
-        offer: &Option<TurnOffer>,
-    ) -> Result<T, ProviderError> {
-        if let (Err(_), Some(offer)) = (&result, offer) {
+    pub(super) fn give_turn_offer_back(self: &Arc<Self>, partition: &str, offer: Option<&TurnOffer>) {
+        if let Some(offer) = offer {
             let token = TurnToken { partition: partition.to_owned(), lock: offer.request.lock_id.clone() };
             let this = Arc::clone(self);
             tokio::spawn(async move { this.give_turn_back(&tokens::encode(&token)).await });
         }
-        Ok(result?)
     }
 
     /// Lays a locked turn ready for the dispatcher it was locked for. Without `locked` it is asked for again.
@@ -404,11 +405,12 @@ impl Inner {
     ) -> Result<(), ProviderError> {
         let operation = "abandon_orchestration_item";
         let token: TurnToken = tokens::decode(operation, token)?;
-        let mut argument = json!({ "lockId": token.lock, "ignoreAttempt": ignore_attempt });
+        let mut argument =
+            json!({ "lockId": token.lock, "nonce": unique(), "ignoreAttempt": ignore_attempt });
         if let Some(delay) = delay {
             argument["delayMs"] = millis(delay).into();
         }
-        let changed: Changed = self.procedure("abandonTurn", &token.partition, &argument).await?;
+        let changed = self.give_back(&token.lock, "abandonTurn", &token.partition, &argument).await?;
         if changed.status != "abandoned" {
             return Err(tokens::lost(operation));
         }
@@ -420,8 +422,7 @@ impl Inner {
         let operation = "renew_orchestration_item_lock";
         let token: TurnToken = tokens::decode(operation, token)?;
         let argument = json!({ "lockId": token.lock, "extendMs": millis(extend_for) });
-        let changed: Changed = self.procedure("renewTurn", &token.partition, &argument).await?;
-        if changed.status == "renewed" { Ok(()) } else { Err(tokens::lost(operation)) }
+        self.renew(operation, &token.lock, "renewTurn", &token.partition, &argument, extend_for).await
     }
 }
 

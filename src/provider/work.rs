@@ -13,6 +13,7 @@ use super::discovery::{Discovery, Due, Kind, Search};
 use super::handoff::Promise;
 use super::queue::{self, PATIENCE, Queue, Seeker};
 use super::{Inner, millis, unique};
+use crate::cosmos::client::RETRY_BUDGET;
 use crate::model::documents::{
     Changed, LockedWork, NewWork, OutboxMessage, WorkAnswer, WorkLock, WorkRequest,
 };
@@ -189,13 +190,24 @@ impl Inner {
         place: &WorkPlace,
         request: WorkRequest,
     ) -> Result<Option<FetchedWork>, ProviderError> {
-        let answer: WorkAnswer = self.procedure("lockWork", &candidate.partition, &request).await?;
-        let Some(locked) = answer.locked else {
-            return Ok(None);
-        };
         let Candidate { partition, id, session, .. } = candidate;
-        let token = WorkToken { partition, work: id, lock: request.lock_id, session };
-        self.load_work(place, token, locked).await.map(Some)
+        let token = WorkToken { partition, work: id, lock: request.lock_id.clone(), session };
+        self.request_work(place, token, &request).await
+    }
+
+    async fn request_work(
+        &self,
+        place: &WorkPlace,
+        token: WorkToken,
+        request: &WorkRequest,
+    ) -> Result<Option<FetchedWork>, ProviderError> {
+        let deadline = Instant::now() + RETRY_BUDGET;
+        let (answer, sent): (WorkAnswer, _) =
+            self.procedure_before(|| deadline, "lockWork", &token.partition, request).await?;
+        match answer.locked {
+            Some(locked) => self.load_work(place, token, locked, sent).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     async fn load_work(
@@ -203,7 +215,9 @@ impl Inner {
         place: &WorkPlace,
         token: WorkToken,
         locked: LockedWork,
+        sent: Instant,
     ) -> Result<FetchedWork, ProviderError> {
+        self.leases.hold(&token.lock, locked.term.end(sent));
         let item = self.text(&token.partition, locked.item).await?.unwrap_or_default();
         let item = serde_json::from_str(&item).map_err(|error| {
             // The lock stays until it expires, so that an unreadable item does not spin.
@@ -249,7 +263,7 @@ impl Inner {
     }
 
     /// Lays the activities ready that a commit has created locked.
-    pub(super) fn hand_work(self: &Arc<Self>, offers: Vec<WorkOffer>, changed: &Changed) {
+    pub(super) fn hand_work(self: &Arc<Self>, offers: Vec<WorkOffer>, changed: &Changed, sent: Instant) {
         if changed.status == "repeated" {
             // The first answer was lost; asking with the same lock again tells.
             for WorkOffer { promise, token, .. } in offers {
@@ -259,6 +273,7 @@ impl Inner {
         }
         for (WorkOffer { promise, item, mut token }, id) in offers.into_iter().zip(&changed.handed) {
             token.work.clone_from(id);
+            self.leases.hold(&token.lock, sent + promise.place.lock);
             self.work.hand_off.hold(&promise.place, &token.lock);
             self.lay_work_ready(promise, (item, tokens::encode(&token), 1));
         }
@@ -273,14 +288,7 @@ impl Inner {
                 lock_id: token.lock.clone(),
                 lock_ms: millis(place.lock),
             };
-            let locked = async {
-                let answer: WorkAnswer = this.procedure("lockWork", &token.partition, &request).await?;
-                match answer.locked {
-                    Some(locked) => this.load_work(&place, token, locked).await.map(Some),
-                    None => Ok(None),
-                }
-            };
-            match locked.await {
+            match this.request_work(&place, token, &request).await {
                 Ok(Some(work)) => this.lay_work_ready(promise, work),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "an activity handed over could not be loaded"),
@@ -303,7 +311,7 @@ impl Inner {
     }
 
     /// After a request that failed nobody knows what has been locked.
-    pub(super) fn give_offers_back(self: &Arc<Self>, offers: &[WorkOffer]) {
+    pub(super) fn give_work_offers_back(self: &Arc<Self>, offers: &[WorkOffer]) {
         for offer in offers {
             let (this, token) = (Arc::clone(self), tokens::encode(&offer.token));
             tokio::spawn(async move { this.give_work_back(&token).await });
@@ -373,15 +381,18 @@ impl Inner {
         if let Some(offer) = &next {
             argument["next"] = json!(offer.request);
         }
-        let asked = Instant::now();
-        let result = self.procedure("ackWork", &token.partition, &argument).await;
-        let mut result: Result<Changed, _> = self.or_give_back(result, &token.partition, &turn);
+        let mut result =
+            self.under_lock(operation, &token.lock, "ackWork", &token.partition, &argument).await;
+        if result.is_err() {
+            self.give_turn_offer_back(&token.partition, turn.as_ref());
+        }
         self.hand_next(next, result.as_mut().ok());
-        let mut changed = result?;
+        let (changed, sent) = result?;
         if changed.status == "lostLock" {
             return Err(tokens::lost(operation));
         }
-        self.turn_changed(&token.partition, &mut changed, asked, turn);
+        self.leases.forget(&token.lock);
+        self.turn_changed(&token.partition, changed, sent, turn);
         if let Some(session) = &token.session {
             self.touch_session(session).await;
         }
@@ -401,15 +412,15 @@ impl Inner {
     }
 
     /// Lays the next activity ready. Without an answer that speaks of it, it is asked for, as its lock may be held.
-    fn hand_next(self: &Arc<Self>, next: Option<NextOffer>, changed: Option<&mut Changed>) {
+    fn hand_next(self: &Arc<Self>, next: Option<NextOffer>, answer: Option<&mut (Changed, Instant)>) {
         let Some(NextOffer { promise, candidate, request }) = next else {
             return;
         };
         let Candidate { partition, id, session, .. } = candidate.clone();
         let token = WorkToken { partition, work: id, lock: request.lock_id, session };
-        match changed {
-            Some(changed) if changed.status == "acked" => match changed.next.take() {
-                Some(locked) => self.load_next(promise, token, locked),
+        match answer {
+            Some((changed, sent)) if changed.status == "acked" => match changed.next.take() {
+                Some(locked) => self.load_next(promise, token, locked, *sent),
                 None => self.work.candidates.outdated(&candidate),
             },
             _ => self.ask_for_work(promise, token),
@@ -421,11 +432,12 @@ impl Inner {
         promise: Promise<WorkPlace, FetchedWork>,
         token: WorkToken,
         locked: LockedWork,
+        sent: Instant,
     ) {
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let place = promise.place.clone();
-            match this.load_work(&place, token, locked).await {
+            match this.load_work(&place, token, locked, sent).await {
                 Ok(work) => this.lay_work_ready(promise, work),
                 Err(error) => tracing::warn!(%error, "an activity handed over could not be loaded"),
             }
@@ -436,10 +448,7 @@ impl Inner {
         let operation = "renew_work_item_lock";
         let token: WorkToken = tokens::decode(operation, token)?;
         let argument = json!({ "workId": token.work, "lockId": token.lock, "extendMs": millis(extend_for) });
-        let changed: Changed = self.procedure("renewWork", &token.partition, &argument).await?;
-        if changed.status != "renewed" {
-            return Err(tokens::lost(operation));
-        }
+        self.renew(operation, &token.lock, "renewWork", &token.partition, &argument, extend_for).await?;
         if let Some(session) = &token.session {
             self.touch_session(session).await;
         }
@@ -454,12 +463,11 @@ impl Inner {
     ) -> Result<(), ProviderError> {
         let operation = "abandon_work_item";
         let token: WorkToken = tokens::decode(operation, token)?;
-        let mut argument =
-            json!({ "workId": token.work, "lockId": token.lock, "ignoreAttempt": ignore_attempt });
+        let mut argument = json!({ "workId": token.work, "lockId": token.lock, "nonce": unique(), "ignoreAttempt": ignore_attempt });
         if let Some(delay) = delay {
             argument["delayMs"] = millis(delay).into();
         }
-        let changed: Changed = self.procedure("abandonWork", &token.partition, &argument).await?;
+        let changed = self.give_back(&token.lock, "abandonWork", &token.partition, &argument).await?;
         if changed.status != "abandoned" {
             return Err(tokens::lost(operation));
         }
