@@ -102,7 +102,7 @@ impl Client {
     }
 
     /// One resource of our container.
-    fn resource(&self, verb: Method, resource_type: &'static str, id: &str) -> Target {
+    pub(crate) fn resource(&self, verb: Method, resource_type: &'static str, id: &str) -> Target {
         Target {
             verb,
             resource_type,
@@ -260,7 +260,7 @@ impl Client {
         ];
         match retry::until(RETRY_BUDGET, || self.send("delete", &target, &headers, Bytes::new())).await {
             Ok(_) => Ok(true),
-            Err(failure) if failure.is(404) || failure.is(412) => Ok(false),
+            Err(failure) if failure.is_not_found() || failure.is(412) => Ok(false),
             Err(failure) => Err(failure),
         }
     }
@@ -372,6 +372,20 @@ impl Query {
 
     pub(crate) fn bind(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.parameters.push(Parameter { name: name.into(), value: value.into() });
+        self
+    }
+
+    /// Adds the condition that `property` has one of `values`. Unlike ARRAY_CONTAINS, the index serves it.
+    pub(crate) fn and_in(mut self, property: &str, values: &[impl AsRef<str>]) -> Self {
+        let first = self.parameters.len();
+        let names: Vec<String> = (first..first + values.len()).map(|i| format!("@in{i}")).collect();
+        self.query.push_str(&format!(" AND {property} IN ({})", names.join(", ")));
+        names.into_iter().zip(values).fold(self, |query, (name, value)| query.bind(name, value.as_ref()))
+    }
+
+    /// Adds the order of the rows; nothing may follow.
+    pub(crate) fn order_by(mut self, property: &str) -> Self {
+        self.query.push_str(&format!(" ORDER BY {property}"));
         self
     }
 }

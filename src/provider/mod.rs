@@ -249,7 +249,14 @@ impl Inner {
             Ok((answer, sent))
         };
         match retry::before(&deadline, call).await {
-            Err(failure) if failure.is_not_found() && self.config.deployment == Deployment::Deploy => {
+            Err(failure) if failure.is_not_found() => {
+                if self.config.deployment == Deployment::Verify {
+                    let what = format!(
+                        "the stored procedure {} has gone missing; start once with Deployment::Deploy, which brings it back",
+                        procedure.id
+                    );
+                    return Err(Failure::unexpected(name, what));
+                }
                 tracing::warn!(
                     procedure = procedure.id,
                     "deploying a stored procedure that has gone missing"

@@ -132,7 +132,9 @@ async fn giving_back_is_repeatable() {
     let given_back = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&given_back);
     let provider: Arc<CosmosDBProvider> = Faulty::provider(&config, move |what| match what {
-        "abandonTurn" | "abandonWork" if counted.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) => Fate::AnswerLost,
+        "abandonTurn" | "abandonWork" if counted.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) => {
+            Fate::AnswerLost
+        }
         _ => Fate::Pass,
     })
     .await;

@@ -13,6 +13,7 @@ mod delivery;
 mod faults;
 mod locks;
 mod queues;
+mod scale;
 mod session;
 mod sizes;
 mod start_up;

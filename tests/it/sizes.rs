@@ -302,7 +302,7 @@ async fn what_a_dead_worker_staged_is_removed() {
     })
     .await;
     provider.enqueue_for_orchestrator(start("s"), None).await.expect("queued");
-    let short = Duration::from_secs(5);
+    let short = Duration::from_secs(10);
     let fetched = provider.fetch_orchestration_item(short, Duration::ZERO, None).await.expect("no error");
     let (_, token, _) = fetched.expect("a turn");
     let events = (1..=2u64).map(|id| {
@@ -318,7 +318,7 @@ async fn what_a_dead_worker_staged_is_removed() {
     }
     assert!(!container.documents("s", "c.type = 'text'").await.is_empty(), "the case under test");
     let fetched =
-        provider.fetch_orchestration_item(LOCK, Duration::from_secs(10), None).await.expect("no error");
+        provider.fetch_orchestration_item(LOCK, Duration::from_secs(20), None).await.expect("no error");
     assert!(fetched.is_some(), "the lock has expired");
     assert_eq!(container.documents("s", "c.type = 'text'").await.len(), 0);
     container.delete().await;
