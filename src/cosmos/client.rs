@@ -8,6 +8,9 @@ use http::{HeaderValue, Method, header::HeaderName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::auth::MasterKey;
 use super::failure::Failure;
@@ -127,29 +130,51 @@ impl Client {
         headers: &[Header],
         body: Bytes,
     ) -> Result<Response, Failure> {
+        let partition = headers.iter().find(|(name, _)| name.starts_with("x-ms-documentdb-partitionkey"));
+        let span = tracing::debug_span!(
+            "cosmosdb",
+            operation,
+            partition = partition.map(|(_, value)| value.as_str()),
+            status = Empty,
+            request_charge = Empty,
+            activity_id = Empty,
+        );
+        self.exchange(operation, target, headers, body).instrument(span).await
+    }
+
+    async fn exchange(
+        &self,
+        operation: &'static str,
+        target: &Target,
+        headers: &[Header],
+        body: Bytes,
+    ) -> Result<Response, Failure> {
         let request = self.sign(operation, target, headers, body)?;
+        let sent = Instant::now();
         let answer = self.transport.call(request, REQUEST_TIMEOUT).await;
+        let status = answer.as_ref().map_or(0, |response| response.status().as_u16());
+        let charge = answer.as_ref().map_or(0.0, charge);
+        self.stats.record(operation, status, charge, sent.elapsed());
+        let span = tracing::Span::current();
+        span.record("status", status).record("request_charge", charge);
+        if let Ok(response) = &answer {
+            span.record("activity_id", header(response, "x-ms-activity-id"));
+        }
         if let Ok(response) = &answer
             && matches!(target.resource_type, "docs" | "sprocs")
-            && let Some(token) = response.headers().get(SESSION_TOKEN).and_then(|value| value.to_str().ok())
+            && let Some(token) = header(response, SESSION_TOKEN)
         {
             self.session.saw(token);
         }
         let result = match answer {
-            Ok(response) if response.status().as_u16() < 400 => {
-                self.stats.record(operation, charge(&response), false);
+            Ok(response) if status < 400 => {
+                tracing::debug!("answered");
                 return Ok(response);
             }
-            Ok(response) => {
-                self.stats.record(operation, charge(&response), true);
-                Failure::of_answer(operation, &response)
-            }
-            Err(error) => {
-                self.stats.record(operation, 0.0, true);
-                Failure::of_transport(operation, &error)
-            }
+            Ok(response) => Failure::of_answer(operation, &response),
+            Err(error) => Failure::of_transport(operation, &error),
         };
-        tracing::debug!(operation, failure = %result, "request failed");
+        tracing::debug!(failure = %result, "failed");
         Err(result)
     }
 
@@ -328,7 +353,7 @@ impl Client {
             let page: Page<T> = parse(query.operation, response.body())?;
             rows.extend(page.documents);
             headers.retain(|(name, _)| *name != "x-ms-continuation");
-            match response.headers().get("x-ms-continuation").and_then(|value| value.to_str().ok()) {
+            match header(&response, "x-ms-continuation") {
                 Some(token) if !token.is_empty() => headers.push(("x-ms-continuation", token.to_owned())),
                 _ => return Ok(rows),
             }
@@ -404,10 +429,9 @@ fn parse<T: DeserializeOwned>(operation: &'static str, body: &[u8]) -> Result<T,
 }
 
 fn charge(response: &Response) -> f64 {
-    response
-        .headers()
-        .get("x-ms-request-charge")
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0.0)
+    header(response, "x-ms-request-charge").and_then(|text| text.parse().ok()).unwrap_or(0.0)
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    response.headers().get(name)?.to_str().ok()
 }

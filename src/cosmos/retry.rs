@@ -43,6 +43,7 @@ where
         }
         // Half of what is left at most: the last moments are used, too.
         let wait = asked + jitter(pause.min(left / 2));
+        metrics::counter!("duroxide_cosmos_retries_total", "operation" => failure.operation).increment(1);
         tracing::debug!(operation = failure.operation, %failure, wait_ms = wait.as_millis() as u64, "repeating");
         tokio::time::sleep(wait).await;
         pause = (pause * 2).min(LONGEST_PAUSE);

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use metrics::{counter, histogram};
 
 /// What one kind of operation has cost since the provider was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -20,7 +23,13 @@ pub struct OperationStats {
 pub(crate) struct Stats(Mutex<BTreeMap<&'static str, OperationStats>>);
 
 impl Stats {
-    pub(crate) fn record(&self, operation: &'static str, request_units: f64, failed: bool) {
+    /// A request has been answered with this HTTP status, or not at all: 0.
+    pub(crate) fn record(&self, operation: &'static str, status: u16, request_units: f64, took: Duration) {
+        let failed = !(1..400).contains(&status);
+        counter!("duroxide_cosmos_requests_total", "operation" => operation, "status" => status.to_string())
+            .increment(1);
+        histogram!("duroxide_cosmos_request_units", "operation" => operation).record(request_units);
+        histogram!("duroxide_cosmos_request_seconds", "operation" => operation).record(took);
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = all.entry(operation).or_default();
         entry.requests += 1;

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use metrics::{counter, histogram};
+
 /// Counters since the provider was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -37,30 +39,38 @@ pub(crate) struct Counting {
 impl Counting {
     pub(crate) fn turn_handed(&self) {
         self.turns_handed_over.fetch_add(1, Ordering::Relaxed);
+        counter!("duroxide_cosmos_handed_over_total", "queue" => "turns").increment(1);
     }
 
     pub(crate) fn work_handed(&self) {
         self.work_handed_over.fetch_add(1, Ordering::Relaxed);
+        counter!("duroxide_cosmos_handed_over_total", "queue" => "work").increment(1);
     }
 
     pub(crate) fn gave_back(&self) {
         self.given_back.fetch_add(1, Ordering::Relaxed);
+        counter!("duroxide_cosmos_given_back_total").increment(1);
     }
 
     pub(crate) fn read_from_cache(&self) {
         self.reads_from_cache.fetch_add(1, Ordering::Relaxed);
+        counter!("duroxide_cosmos_reads_total", "answered" => "from cache").increment(1);
     }
 
     pub(crate) fn read_not_changed(&self) {
         self.reads_not_changed.fetch_add(1, Ordering::Relaxed);
+        counter!("duroxide_cosmos_reads_total", "answered" => "not changed").increment(1);
     }
 
     pub(crate) fn history(&self, hit: bool) {
-        let counter = if hit { &self.history_hits } else { &self.history_misses };
-        counter.fetch_add(1, Ordering::Relaxed);
+        let (count, known) = if hit { (&self.history_hits, "yes") } else { (&self.history_misses, "no") };
+        count.fetch_add(1, Ordering::Relaxed);
+        counter!("duroxide_cosmos_histories_total", "known" => known).increment(1);
     }
 
-    pub(crate) fn looked(&self, _took: Duration) {}
+    pub(crate) fn looked(&self, took: Duration) {
+        histogram!("duroxide_cosmos_discovery_seconds").record(took);
+    }
 
     pub(crate) fn snapshot(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

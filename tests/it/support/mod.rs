@@ -5,6 +5,7 @@ pub mod rest;
 pub mod workload;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use cosmos_emulator::{Emulator, Isolation};
 use duroxide::providers::WorkItem;
@@ -86,10 +87,22 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", uuid::Uuid::new_v4().simple())
 }
 
-/// Settings for a fresh container of the account under test.
+/// Settings for a fresh container of the account under test. With `PROVIDER_SAVINGS=off` nothing is handed over
+/// or remembered.
 pub fn config() -> CosmosDBProviderConfig {
     let Account { endpoint, key, database } = account().clone();
-    CosmosDBProviderConfig { endpoint, key, database, container: unique("it"), ..Default::default() }
+    let config =
+        CosmosDBProviderConfig { endpoint, key, database, container: unique("it"), ..Default::default() };
+    match std::env::var("PROVIDER_SAVINGS").as_deref() {
+        Ok("off") => CosmosDBProviderConfig {
+            hand_off: false,
+            cache_bytes: 0,
+            cache_max_age: Duration::ZERO,
+            ..config
+        },
+        Ok("on") | Err(_) => config,
+        Ok(other) => panic!("PROVIDER_SAVINGS is {other:?}, it must be on or off"),
+    }
 }
 
 /// A provider on a fresh container, and the container for a look behind its back.
