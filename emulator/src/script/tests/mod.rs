@@ -14,7 +14,6 @@ use crate::value::Value;
 
 mod api;
 mod errors;
-mod fuzz;
 mod limits;
 mod operations;
 mod query_api;
