@@ -55,15 +55,15 @@ fn run(target: &'static str, cases: u64, case: impl Fn(&[u8]) -> bool) {
 
 #[test]
 fn sql_parser() {
-    run("sql_parser", 8_000, sql);
+    run("sql_parser", 6_000, sql);
 }
 
 #[test]
 fn header_parsing() {
-    run("header_parsing", 1_000, headers);
+    run("header_parsing", 500, headers);
 }
 
 #[test]
 fn procedure_host() {
-    run("procedure_host", 400, procedures);
+    run("procedure_host", 200, procedures);
 }
