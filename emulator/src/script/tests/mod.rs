@@ -14,6 +14,7 @@ use crate::value::Value;
 
 mod api;
 mod errors;
+mod isolation;
 mod limits;
 mod operations;
 mod query_api;
