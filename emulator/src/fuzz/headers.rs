@@ -133,7 +133,10 @@ const BODIES: [&str; 16] = [
     "\u{80}",
 ];
 
-/// Two of each that are common, so that requests get somewhere.
+const KEY: (&str, &str) = ("x-ms-documentdb-partitionkey", "[\"p\"]");
+const PAGE: (&str, &str) = ("x-ms-max-item-count", "1");
+const CROSS: (&str, &str) = ("x-ms-documentdb-query-enablecrosspartition", "True");
+const QUERIES: (&str, &str) = ("content-type", "application/query+json");
 const FEED: &str = "dbs/d/colls/c/docs";
 const QUERY: &str = r#"{"query":"SELECT * FROM c WHERE c.n >= 0 ORDER BY c.n"}"#;
 
@@ -169,21 +172,20 @@ async fn requests(source: &mut Source<'_>) -> bool {
     served
 }
 
+/// Verb, path, headers and body.
+type Step = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static str);
+
 /// A database `d`, its container `c` and some documents; pages of feed and query with continuations.
 async fn setup(emulator: &Emulator) -> Vec<Response<Bytes>> {
-    let key = ("x-ms-documentdb-partitionkey", "[\"p\"]");
-    let page = ("x-ms-max-item-count", "1");
-    let cross = ("x-ms-documentdb-query-enablecrosspartition", "True");
-    let query = ("content-type", "application/query+json");
-    let steps: [(&str, &str, &[(&str, &str)], &str); 8] = [
+    let steps: [Step; 8] = [
         ("POST", "dbs", &[], r#"{"id":"d"}"#),
         ("POST", "dbs/d/colls", &[], r#"{"id":"c","partitionKey":{"paths":["/pk"],"version":2}}"#),
-        ("POST", FEED, &[key], r#"{"id":"x","pk":"p","n":1}"#),
-        ("POST", FEED, &[key], r#"{"id":"z","pk":"p","n":0}"#),
+        ("POST", FEED, &[KEY], r#"{"id":"x","pk":"p","n":1}"#),
+        ("POST", FEED, &[KEY], r#"{"id":"z","pk":"p","n":0}"#),
         ("POST", "dbs/d/colls/c/sprocs", &[], BODIES[11]),
-        ("GET", FEED, &[page], ""),
-        ("POST", FEED, &[query, page, cross], r#"{"query":"SELECT * FROM c"}"#),
-        ("POST", FEED, &[query, page, key], QUERY),
+        ("GET", FEED, &[PAGE], ""),
+        ("POST", FEED, &[QUERIES, PAGE, CROSS], r#"{"query":"SELECT * FROM c"}"#),
+        ("POST", FEED, &[QUERIES, PAGE, KEY], QUERY),
     ];
     let mut answers = Vec::new();
     for (verb, path, headers, body) in steps {
