@@ -15,5 +15,6 @@ mod queues;
 mod session;
 mod sizes;
 mod start_up;
+mod starvation;
 mod validation;
 mod workflows;
