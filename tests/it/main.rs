@@ -12,6 +12,7 @@ mod deletion;
 mod delivery;
 mod faults;
 mod queues;
+mod scenarios;
 mod session;
 mod sizes;
 mod start_up;
