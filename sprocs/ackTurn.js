@@ -10,7 +10,7 @@
  *           "duplicateEvent"  the events do not follow `lastEvent`; nothing written, the lock still held
  * Reads:    head; x:<execution> for an earlier execution; kv; w: and m: documents it deletes
  * Writes:   head; h:<execution>:<first>; w:<execution>:<activity>; o:<lockId>:<n>; m:<stamp>; x:<execution>; kv;
- *           t:<stamp>
+ *           t:<stamp>; t:<id> of batches that were staged, or of an earlier commit that did not come (deleted)
  * Uses:     store, head, turn, text, execution, kv, work, outbox
  *
  * @param {AckTurn} argument
@@ -50,6 +50,9 @@ async function commitTurn(head, record, argument, now) {
   await applyMetadata(head, record, argument, now);
   await saveExecution(head, record);
   await changeKv(head, argument.kv, argument.ended, now);
+  /** @type {{item: Payload}[]} */
+  const items = argument.work;
+  await unpackBatches(items.concat(argument.messages, argument.outbox.map((outbox) => outbox.message)));
   await createWork(head.instanceId, head.slot, argument.work, () => {
     head.lastStamp = nextStamp(head.lastStamp, argument.after, now);
     return head.lastStamp;
@@ -60,7 +63,10 @@ async function commitTurn(head, record, argument, now) {
   await createOutbox(head.instanceId, argument.lockId, argument.outbox, now);
   await removeMessages(head, lock.inline, lock.backlog);
   delete head.lock;
-  delete head.staged;
+  if (argument.staged) {
+    delete head.staged;
+  }
+  await dropStaged(head);
   await enqueue(head, argument.messages, argument.after, now);
   head.turns.push({ lock: argument.lockId, nonce: argument.nonce });
   if (head.turns.length > RememberedTurns) {

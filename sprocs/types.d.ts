@@ -11,7 +11,7 @@ interface Stored {
 type MessageKind = "start" | "queue" | "other";
 
 /** A text where it is, or the document it is in, which nobody ever changes. */
-type Payload = string | { ref: string };
+type Payload = string | { ref: string; /** Which text of a staged batch; only in arguments. */ at?: number };
 
 interface NewMessage {
   /** The work item as JSON text; never parsed here. */
@@ -113,6 +113,8 @@ interface Work extends Stored {
   attempts: number;
   lock?: { id: string; until: number };
   nonce?: string;
+  /** Nonce of the last call that gave it back. */
+  abandoned?: string;
   /** Texts sent ahead under its lock, until the completion that refers to them is committed. */
   staged?: string[];
   /** The work item as JSON text; never parsed here. */
@@ -138,7 +140,8 @@ interface Session extends Stored {
 interface NewPage {
   first: number;
   last: number;
-  /** Each event as JSON text; never parsed here. */
+  count: number;
+  /** Each event as JSON text, never parsed here; one that refers to a staged batch stands for many. */
   events: Payload[];
   /** Their size in bytes. */
   bytes: number;
@@ -180,4 +183,6 @@ interface AckTurn {
   kv: KvChange[];
   /** Whether the execution ends with this turn. */
   ended: boolean;
+  /** Whether it refers to staged texts. */
+  staged: boolean;
 }

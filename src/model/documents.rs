@@ -1,8 +1,10 @@
 //! Shapes of documents and of procedure arguments and answers; the other side is `sprocs/types.d.ts`.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 /// Id of the head document of each instance.
 pub(crate) const HEAD: &str = "head";
@@ -19,7 +21,17 @@ pub(crate) enum Payload {
     Stored {
         #[serde(rename = "ref")]
         id: String,
+        /// Which text of that document; only on the way to a commit, which puts it where it belongs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<usize>,
     },
+}
+
+impl Payload {
+    /// A text with a document of its own.
+    pub(crate) fn stored(id: String) -> Self {
+        Self::Stored { id, at: None }
+    }
 }
 
 /// A message for an instance's queue.
@@ -60,6 +72,8 @@ pub(crate) struct NewWork {
 pub(crate) struct NewPage {
     pub(crate) first: u64,
     pub(crate) last: u64,
+    /// How many events these are: a staged document may hold many.
+    pub(crate) count: u64,
     pub(crate) events: Vec<Payload>,
     pub(crate) bytes: u64,
 }
@@ -97,10 +111,12 @@ pub(crate) struct Kv {
     pub(crate) delta: HashMap<String, KvSlot>,
 }
 
-/// The document a long text is in.
+/// The document a long text is in, or many short ones.
 #[derive(Debug, Deserialize)]
-pub(crate) struct TextDocument {
-    pub(crate) text: String,
+#[serde(untagged)]
+pub(crate) enum TextDocument {
+    One { text: String },
+    Many { texts: Vec<String> },
 }
 
 /// What reads need of a head.
@@ -167,6 +183,8 @@ pub(crate) struct AckTurn {
     pub(crate) custom_status: Option<NewCustomStatus>,
     pub(crate) kv: Vec<KvChange>,
     pub(crate) ended: bool,
+    /// Whether parts of it have been staged.
+    pub(crate) staged: bool,
 }
 
 /// A custom status set, or cleared if it has no text.
@@ -193,6 +211,20 @@ pub(crate) struct Changed {
     pub(crate) until: Option<f64>,
 }
 
+/// How long a lock lives, by the server's clock in ms.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Term {
+    pub(crate) now: f64,
+    pub(crate) until: f64,
+}
+
+impl Term {
+    /// When the lock ends at the earliest, by the local clock, if it was asked for at `sent`.
+    pub(crate) fn end(self, sent: Instant) -> Instant {
+        sent + Duration::try_from_secs_f64((self.until - self.now) / 1000.0).unwrap_or_default()
+    }
+}
+
 /// Answer of `lockTurn`.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "status", rename_all = "camelCase")]
@@ -203,6 +235,8 @@ pub(crate) enum LockedTurn {
         attempts: u32,
         history: Vec<Page>,
         kv: HashMap<String, KvSlot>,
+        #[serde(flatten)]
+        term: Term,
     },
     NotReady,
     Incompatible,
@@ -224,6 +258,11 @@ pub(crate) struct LockedInstance {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "status", rename_all = "camelCase")]
 pub(crate) enum LockedWork {
-    Locked { item: Payload, attempts: u32 },
+    Locked {
+        item: Payload,
+        attempts: u32,
+        #[serde(flatten)]
+        term: Term,
+    },
     NotReady,
 }

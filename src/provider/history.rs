@@ -70,12 +70,14 @@ impl Inner {
     ) -> Result<Result<Vec<Event>, String>, ProviderError> {
         let mut events = Vec::new();
         for payload in pages.into_iter().flat_map(|page| page.events) {
-            let Some(text) = self.text(partition, payload).await? else {
+            let Some(texts) = self.event_texts(partition, payload).await? else {
                 return Ok(Err("the text of an event is missing".to_owned()));
             };
-            match serde_json::from_str(&text) {
-                Ok(event) => events.push(event),
-                Err(error) => return Ok(Err(error.to_string())),
+            for text in texts {
+                match serde_json::from_str(&text) {
+                    Ok(event) => events.push(event),
+                    Err(error) => return Ok(Err(error.to_string())),
+                }
             }
         }
         Ok(Ok(events))

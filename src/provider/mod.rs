@@ -4,6 +4,7 @@ mod admin;
 mod deletion;
 mod discovery;
 mod history;
+mod leases;
 mod outbox;
 mod sessions;
 mod staging;
@@ -24,6 +25,7 @@ use duroxide::providers::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::config::{CosmosDBProviderConfig, Deployment};
 use crate::cosmos::auth::MasterKey;
@@ -34,6 +36,7 @@ use crate::cosmos::transport::Transport;
 use crate::cosmos::{Client, Failure, retry};
 use crate::schema::{self, procedures};
 use discovery::InFlight;
+use leases::Leases;
 use sessions::ForeignSessions;
 use wake::{OrderClock, Wake};
 
@@ -66,6 +69,7 @@ pub(crate) struct Inner {
     work: Wake,
     order: OrderClock,
     in_flight: InFlight,
+    leases: Leases,
     /// Where this process begins among many candidates.
     start_slot: u8,
     foreign_sessions: ForeignSessions,
@@ -135,6 +139,7 @@ impl CosmosDBProvider {
             work: Wake::default(),
             order: OrderClock::default(),
             in_flight: InFlight::default(),
+            leases: Leases::default(),
             start_slot: uuid::Uuid::new_v4().as_bytes()[0],
             foreign_sessions: ForeignSessions::default(),
             config,
@@ -193,29 +198,49 @@ fn check_name(setting: &str, value: &str) -> Result<(), ProviderError> {
 }
 
 impl Inner {
-    /// Executes a procedure, repeating it while failures pass; a procedure that is not there is deployed.
+    /// Executes a procedure, repeating it while failures pass, at most for [`RETRY_BUDGET`].
     async fn procedure<T: DeserializeOwned>(
         &self,
         name: &'static str,
         partition: &str,
         argument: &impl Serialize,
     ) -> Result<T, Failure> {
+        let deadline = Instant::now() + RETRY_BUDGET;
+        Ok(self.procedure_before(|| deadline, name, partition, argument).await?.0)
+    }
+
+    /// Executes a procedure, repeating it while failures pass and `deadline` has not come; a procedure that is not
+    /// there is deployed. Answers also when the attempt that succeeded was sent.
+    async fn procedure_before<T: DeserializeOwned>(
+        &self,
+        deadline: impl Fn() -> Instant,
+        name: &'static str,
+        partition: &str,
+        argument: &impl Serialize,
+    ) -> Result<(T, Instant), Failure> {
         let procedure =
             procedures::find(name).ok_or_else(|| Failure::unexpected(name, "no such stored procedure"))?;
         let argument = encode(name, &[argument])?;
-        let call = || self.client.execute(name, &procedure.id, partition, &argument);
-        match retry::until(RETRY_BUDGET, call).await {
-            Err(failure)
-                if failure.is(404)
-                    && failure.sub_status != 1003
-                    && self.config.deployment == Deployment::Deploy =>
-            {
+        let call = || async {
+            let sent = Instant::now();
+            let answer = self.client.execute(name, &procedure.id, partition, &argument).await?;
+            Ok((answer, sent))
+        };
+        match retry::before(&deadline, call).await {
+            Err(failure) if failure.is_not_found() => {
+                if self.config.deployment == Deployment::Verify {
+                    let what = format!(
+                        "the stored procedure {} has gone missing; start once with Deployment::Deploy, which brings it back",
+                        procedure.id
+                    );
+                    return Err(Failure::unexpected(name, what));
+                }
                 tracing::warn!(
                     procedure = procedure.id,
                     "deploying a stored procedure that has gone missing"
                 );
                 procedures::deploy(&self.client, procedure).await?;
-                retry::until(RETRY_BUDGET, call).await
+                retry::before(&deadline, call).await
             }
             other => other,
         }

@@ -10,9 +10,11 @@ use duroxide::providers::{
 };
 use duroxide::{Event, EventKind, INITIAL_EXECUTION_ID};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::discovery::{Candidate, Found, PAGE, VersionRange, spread};
 use super::{Inner, millis, unique};
+use crate::cosmos::client::RETRY_BUDGET;
 use crate::model::documents::{AckTurn, Changed, KvSlot, LockedTurn, OutboxMessage, Page, Payload};
 use crate::model::tokens::{self, TurnToken};
 use crate::model::{items, keys};
@@ -147,11 +149,13 @@ impl Inner {
             "filter": range,
             "historyChars": HISTORY_CHARS,
         });
-        let answer: LockedTurn = self.procedure("lockTurn", partition, &argument).await?;
-        let LockedTurn::Locked { instance, messages, attempts, history, kv } = answer else {
+        let deadline = Instant::now() + RETRY_BUDGET;
+        let (answer, sent) = self.procedure_before(|| deadline, "lockTurn", partition, &argument).await?;
+        let LockedTurn::Locked { instance, messages, attempts, history, kv, term } = answer else {
             tracing::debug!(partition, ?answer, "turn not locked");
             return Ok(None);
         };
+        self.leases.hold(&token.lock, term.end(sent));
         let text = tokens::encode(&token);
         match self.load_turn(partition, instance, messages, history, kv).await {
             Ok(item) => Ok(Some((item, text, attempts))),
@@ -225,7 +229,8 @@ impl Inner {
         let token: TurnToken = tokens::decode(operation, token)?;
         let mut argument = ack_argument(operation, &token, turn, self.order.latest())?;
         self.stage_turn(&token, &mut argument).await?;
-        let changed: Changed = self.procedure("ackTurn", &token.partition, &argument).await?;
+        let (changed, _): (Changed, _) =
+            self.under_lock(operation, &token.lock, "ackTurn", &token.partition, &argument).await?;
         match changed.status.as_str() {
             "acked" | "repeated" => {}
             "duplicateEvent" => {
@@ -241,6 +246,7 @@ impl Inner {
             }
             _ => return Err(tokens::lost(operation)),
         }
+        self.leases.forget(&token.lock);
         self.turn_changed(&changed);
         if !argument.work.is_empty() {
             self.work.now();
@@ -257,11 +263,12 @@ impl Inner {
     ) -> Result<(), ProviderError> {
         let operation = "abandon_orchestration_item";
         let token: TurnToken = tokens::decode(operation, token)?;
-        let mut argument = json!({ "lockId": token.lock, "ignoreAttempt": ignore_attempt });
+        let mut argument =
+            json!({ "lockId": token.lock, "nonce": unique(), "ignoreAttempt": ignore_attempt });
         if let Some(delay) = delay {
             argument["delayMs"] = millis(delay).into();
         }
-        let changed: Changed = self.procedure("abandonTurn", &token.partition, &argument).await?;
+        let changed = self.give_back(&token.lock, "abandonTurn", &token.partition, &argument).await?;
         if changed.status != "abandoned" {
             return Err(tokens::lost(operation));
         }
@@ -273,8 +280,7 @@ impl Inner {
         let operation = "renew_orchestration_item_lock";
         let token: TurnToken = tokens::decode(operation, token)?;
         let argument = json!({ "lockId": token.lock, "extendMs": millis(extend_for) });
-        let changed: Changed = self.procedure("renewTurn", &token.partition, &argument).await?;
-        if changed.status == "renewed" { Ok(()) } else { Err(tokens::lost(operation)) }
+        self.renew(operation, &token.lock, "renewTurn", &token.partition, &argument, extend_for).await
     }
 }
 
@@ -348,6 +354,7 @@ fn ack_argument(
         custom_status: items::custom_status(&turn.events),
         kv: items::kv_changes(&turn.events),
         ended: items::ends(&turn.metadata),
+        staged: false,
         name: turn.metadata.orchestration_name,
         version: turn.metadata.orchestration_version,
         parent: turn.metadata.parent_instance_id,

@@ -6,9 +6,11 @@ use std::time::Duration;
 use duroxide::TagFilter;
 use duroxide::providers::{ProviderError, SessionFetchConfig, WorkItem};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::discovery::{Candidate, Found, PAGE, spread};
 use super::{Inner, millis, unique};
+use crate::cosmos::client::RETRY_BUDGET;
 use crate::model::documents::{Changed, LockedWork, OutboxMessage};
 use crate::model::tokens::{self, WorkToken};
 use crate::model::{items, keys};
@@ -118,9 +120,13 @@ impl Inner {
         let Candidate { partition, id, session, .. } = candidate;
         let token = WorkToken { partition, work: id, lock: unique(), session };
         let argument = json!({ "workId": token.work, "lockId": token.lock, "lockMs": millis(lock_timeout) });
-        match self.procedure("lockWork", &token.partition, &argument).await? {
+        let deadline = Instant::now() + RETRY_BUDGET;
+        let (answer, sent) =
+            self.procedure_before(|| deadline, "lockWork", &token.partition, &argument).await?;
+        match answer {
             LockedWork::NotReady => Ok(None),
-            LockedWork::Locked { item, attempts } => {
+            LockedWork::Locked { item, attempts, term } => {
+                self.leases.hold(&token.lock, term.end(sent));
                 let item = self.text(&token.partition, item).await?.unwrap_or_default();
                 let item = serde_json::from_str(&item).map_err(|error| {
                     // The lock stays until it expires, so that an unreadable item does not spin.
@@ -167,10 +173,12 @@ impl Inner {
             "messages": messages,
             "outbox": outbox,
         });
-        let changed: Changed = self.procedure("ackWork", &token.partition, &argument).await?;
+        let (changed, _): (Changed, _) =
+            self.under_lock(operation, &token.lock, "ackWork", &token.partition, &argument).await?;
         if changed.status == "lostLock" {
             return Err(tokens::lost(operation));
         }
+        self.leases.forget(&token.lock);
         self.turn_changed(&changed);
         if let Some(session) = &token.session {
             self.touch_session(session).await;
@@ -183,10 +191,7 @@ impl Inner {
         let operation = "renew_work_item_lock";
         let token: WorkToken = tokens::decode(operation, token)?;
         let argument = json!({ "workId": token.work, "lockId": token.lock, "extendMs": millis(extend_for) });
-        let changed: Changed = self.procedure("renewWork", &token.partition, &argument).await?;
-        if changed.status != "renewed" {
-            return Err(tokens::lost(operation));
-        }
+        self.renew(operation, &token.lock, "renewWork", &token.partition, &argument, extend_for).await?;
         if let Some(session) = &token.session {
             self.touch_session(session).await;
         }
@@ -201,12 +206,16 @@ impl Inner {
     ) -> Result<(), ProviderError> {
         let operation = "abandon_work_item";
         let token: WorkToken = tokens::decode(operation, token)?;
-        let mut argument =
-            json!({ "workId": token.work, "lockId": token.lock, "ignoreAttempt": ignore_attempt });
+        let mut argument = json!({
+            "workId": token.work,
+            "lockId": token.lock,
+            "nonce": unique(),
+            "ignoreAttempt": ignore_attempt,
+        });
         if let Some(delay) = delay {
             argument["delayMs"] = millis(delay).into();
         }
-        let changed: Changed = self.procedure("abandonWork", &token.partition, &argument).await?;
+        let changed = self.give_back(&token.lock, "abandonWork", &token.partition, &argument).await?;
         if changed.status != "abandoned" {
             return Err(tokens::lost(operation));
         }

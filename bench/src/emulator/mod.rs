@@ -1,6 +1,5 @@
 //! The emulator, or another server of the same interface, measured over HTTP from a process of its own.
 
-mod client;
 mod report;
 mod servers;
 mod workload;
@@ -11,9 +10,9 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::Error;
+use crate::client::Connection;
 use crate::load::Measured;
 
-use client::Connection;
 use report::{Report, Row};
 use servers::Server;
 use workload::{Data, Workload};
@@ -110,7 +109,7 @@ async fn measure(
     let large = Data { container: "large", documents };
     let small = Data { container: "small", documents: documents.min(1000) };
     eprintln!("{label}: storing {documents} documents");
-    client.setup().await?;
+    workload::setup(client).await?;
     small.fill(client, options.connections).await?;
     let before = server.memory_kb();
     large.fill(client, options.connections).await?;
@@ -139,7 +138,7 @@ async fn measure(
 async fn durable(options: &Options, binary: &std::path::Path, report: &mut Report) -> Result<(), Error> {
     let directory = std::env::temp_dir().join(format!("cosmos-emulator-bench-{}", std::process::id()));
     let server = Server::emulator(binary, Some(&directory)).await?;
-    server.client().setup().await?;
+    workload::setup(server.client()).await?;
     let data = Data { container: "large", documents: 0 };
     let measured = one(options, &server, Workload::Create, data).await;
     drop(server);

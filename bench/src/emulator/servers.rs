@@ -5,9 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::Error;
+use crate::client::{Call, Client};
 use crate::process::{Process, free_port};
-
-use super::client::{Call, Client};
 
 /// The key that all emulators know.
 pub(super) const WELL_KNOWN_KEY: &str =

@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::Error;
+use crate::client::{Call, Client};
 use crate::load::Measured;
 
-use super::client::{Call, Client, DATABASE};
-
+/// The database everything happens in.
+const DATABASE: &str = "bench";
 /// Documents of one partition key.
 const PER_PARTITION: u64 = 100;
 /// Rows of the narrow range.
@@ -21,7 +22,7 @@ const TEXT: &str = "The quick brown fox jumps over the lazy dog, again and again
 const FILL_LIMIT: Duration = Duration::from_secs(300);
 
 /// Five reads and five replaces, one after another, as a procedure that guards its documents by etag does it.
-pub(super) const PROCEDURE: &str = r"function (ids) {
+const PROCEDURE: &str = r"function (ids) {
     var collection = getContext().getCollection(), link = collection.getAltLink() + '/docs/';
     next(0);
     function next(at) {
@@ -37,6 +38,22 @@ pub(super) const PROCEDURE: &str = r"function (ids) {
     }
     function check(accepted) { if (!accepted) throw new Error('not accepted'); }
 }";
+
+/// Database, containers and the procedure. What is there already stays.
+pub(super) async fn setup(client: &Client) -> Result<(), Error> {
+    let mut connection = client.connect().await?;
+    connection.ensure("dbs".into(), &json!({ "id": DATABASE })).await?;
+    for id in ["large", "small"] {
+        let partition_key = json!({"paths": ["/pk"], "kind": "Hash", "version": 2});
+        let container = json!({"id": id, "partitionKey": partition_key});
+        connection.ensure(format!("dbs/{DATABASE}/colls"), &container).await?;
+        let procedure = json!({"id": "ten", "body": PROCEDURE});
+        let path = format!("dbs/{DATABASE}/colls/{id}/sprocs");
+        // A server without procedures shows that in the table.
+        let _ = connection.ensure(path, &procedure).await;
+    }
+    Ok(())
+}
 
 /// A container and how much is in it.
 #[derive(Debug, Clone, Copy)]

@@ -9,21 +9,16 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::Sha256;
 use tokio::net::TcpStream;
 
 use crate::Error;
 use crate::load::Answered;
 
-use super::workload::PROCEDURE;
-
-/// The database everything happens in.
-pub(super) const DATABASE: &str = "bench";
-
 /// Where a server is, and its key.
 #[derive(Debug, Clone)]
-pub(super) struct Client {
+pub(crate) struct Client {
     /// `host:port`.
     address: String,
     key: Vec<u8>,
@@ -31,20 +26,20 @@ pub(super) struct Client {
 
 /// A request before it is signed.
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) verb: &'static str,
+pub(crate) struct Call {
+    pub(crate) verb: &'static str,
     /// Its path without the leading slash; of characters that need no encoding.
-    pub(super) path: String,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: String,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: String,
 }
 
 impl Call {
-    pub(super) fn new(verb: &'static str, path: String, body: String) -> Self {
+    pub(crate) fn new(verb: &'static str, path: String, body: String) -> Self {
         Self { verb, path, headers: Vec::new(), body }
     }
 
-    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
@@ -62,14 +57,14 @@ impl Call {
 
 /// One connection; one request at a time.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     client: Client,
 }
 
 impl Client {
     /// A client of `endpoint`, which must be plain HTTP.
-    pub(super) fn new(endpoint: &str, key: &str) -> Result<Self, Error> {
+    pub(crate) fn new(endpoint: &str, key: &str) -> Result<Self, Error> {
         let address = endpoint
             .strip_prefix("http://")
             .ok_or_else(|| Error::Other(format!("'{endpoint}' is not an http:// endpoint")))?;
@@ -78,7 +73,7 @@ impl Client {
     }
 
     /// Opens a connection.
-    pub(super) async fn connect(&self) -> Result<Connection, Error> {
+    pub(crate) async fn connect(&self) -> Result<Connection, Error> {
         let stream = TcpStream::connect(&self.address)
             .await
             .map_err(|error| Error::Io(self.address.clone(), error))?;
@@ -87,22 +82,6 @@ impl Client {
         // Ends with the sender.
         tokio::spawn(connection);
         Ok(Connection { sender, client: self.clone() })
-    }
-
-    /// Database, containers and the procedure. What is there already stays.
-    pub(super) async fn setup(&self) -> Result<(), Error> {
-        let mut connection = self.connect().await?;
-        connection.ensure("dbs".into(), &json!({ "id": DATABASE })).await?;
-        for id in ["large", "small"] {
-            let partition_key = json!({"paths": ["/pk"], "kind": "Hash", "version": 2});
-            let container = json!({"id": id, "partitionKey": partition_key});
-            connection.ensure(format!("dbs/{DATABASE}/colls"), &container).await?;
-            let procedure = json!({"id": "ten", "body": PROCEDURE});
-            let path = format!("dbs/{DATABASE}/colls/{id}/sprocs");
-            // A server without procedures shows that in the table.
-            let _ = connection.ensure(path, &procedure).await;
-        }
-        Ok(())
     }
 
     fn authorization(&self, call: &Call, date: &str) -> String {
@@ -120,13 +99,14 @@ impl Client {
 
 impl Connection {
     /// Sends a request and reads the whole answer.
-    pub(super) async fn send(&mut self, call: &Call) -> Result<Answered, Error> {
-        let (status, headers) = self.exchange(call).await?;
+    pub(crate) async fn send(&mut self, call: &Call) -> Result<Answered, Error> {
+        let (status, headers, _) = self.exchange(call).await?;
         let units = headers.get("x-ms-request-charge").and_then(|value| value.to_str().ok()?.parse().ok());
         Ok(Answered { status, units: units.unwrap_or(0.0) })
     }
 
-    async fn exchange(&mut self, call: &Call) -> Result<(u16, HeaderMap), Error> {
+    /// Sends a request; gives the status, the headers and the body of the answer.
+    pub(crate) async fn exchange(&mut self, call: &Call) -> Result<(u16, HeaderMap, Bytes), Error> {
         let date = httpdate::fmt_http_date(std::time::SystemTime::now());
         let mut request = Request::builder()
             .method(call.verb)
@@ -145,12 +125,12 @@ impl Connection {
         let request = request.body(Full::new(Bytes::from(call.body.clone())))?;
         let response = self.sender.send_request(request).await?;
         let (parts, body) = response.into_parts();
-        body.collect().await?;
-        Ok((parts.status.as_u16(), parts.headers))
+        let body = body.collect().await?.to_bytes();
+        Ok((parts.status.as_u16(), parts.headers, body))
     }
 
     /// Creates a resource unless it is there.
-    async fn ensure(&mut self, path: String, body: &Value) -> Result<(), Error> {
+    pub(crate) async fn ensure(&mut self, path: String, body: &Value) -> Result<(), Error> {
         let call = Call::new("POST", path, body.to_string()).header("content-type", "application/json");
         match self.send(&call).await?.status {
             201 | 409 => Ok(()),
