@@ -11,6 +11,7 @@ mod clocks;
 mod deletion;
 mod delivery;
 mod faults;
+mod lengths;
 mod locks;
 mod processes;
 mod queues;

@@ -294,10 +294,12 @@ impl Pair {
     async fn ack_turn(&mut self, index: u8, plan: &Plan) -> Result<(), String> {
         let Some(at) = pick(&self.turns, index) else { return Ok(()) };
         let Turn { instance, item, token } = self.turns.remove(at);
+        let known = self.known.clone();
         let commit = self.commit(instance, &item, plan).await;
         let acked = self.ack(&token, &commit).await?;
         if acked.is_none() {
-            // Refused for its events: the lock is still held.
+            // Refused for its events: nothing has been sent, and the lock is still held.
+            self.known = known;
             self.turns.push(Turn { token, instance, item });
             return Ok(());
         }
