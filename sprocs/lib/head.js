@@ -158,7 +158,9 @@ async function enqueue(head, messages, after, now) {
     head.lastStamp = stamp;
     const visibleAt = message.delayMs ? now + message.delayMs : timeOf(stamp);
     if (message.kind === "start") {
-      head.startAt = head.startAt === undefined ? visibleAt : Math.min(head.startAt, visibleAt);
+      // One that was never hidden does not change the instance's place in the queue.
+      const startAt = message.delayMs ? visibleAt : 0;
+      head.startAt = head.startAt === undefined ? startAt : Math.min(head.startAt, startAt);
     }
     if (charsOf(message.item) <= InlineMessageChars && head.inbox.length < InlineMessages) {
       head.inbox.push({ stamp: stamp, visibleAt: visibleAt, attempts: 0, kind: message.kind, item: message.item });
