@@ -46,7 +46,7 @@ async function abandonTurn(argument) {
   await dropStaged(head);
   rememberApplied(head, argument.nonce);
   setTurnReadyAt(head);
-  await save(head);
+  await saveHead(head);
   return { status: "abandoned", now: now, readyAt: head.turnReadyAt };
 }
 

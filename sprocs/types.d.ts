@@ -64,6 +64,8 @@ interface Execution {
 
 interface Head extends Stored, Execution {
   incarnation: string;
+  /** Grows with every change. */
+  revision: number;
   slot: number;
   /** Absent while no message waits; see `setTurnReadyAt`. */
   turnReadyAt?: number;
@@ -88,6 +90,50 @@ interface Head extends Stored, Execution {
   customStatus?: Payload;
   customStatusVersion: number;
   hasKv?: boolean;
+}
+
+/** What callers remember of a head, to know without asking what is new. */
+interface HeadFacts {
+  etag: string | undefined;
+  revision: number;
+  incarnation: string;
+  execution: number;
+  lastEvent: number;
+  customStatusVersion: number;
+  pinned?: number;
+  name?: string;
+  version?: string;
+}
+
+/** What a dispatcher asks for that would take a turn. */
+interface TurnRequest {
+  lockId: string;
+  lockMs: number;
+  /** A range of pinned versions; an instance pinned outside it is not locked. */
+  filter: { min: number; max: number } | null;
+  /** Bounds the history in the answer; the caller reads the rest itself. */
+  historyChars: number;
+  /** The history the caller has already, up to that event. */
+  known: { incarnation: string; execution: number; lastEvent: number } | null;
+}
+
+/** A locked turn. */
+interface LockedTurn {
+  status: "locked";
+  now: number;
+  until: number;
+  messages: Payload[];
+  attempts: number;
+  /** What the caller does not know, in order. */
+  history: { first: number; last: number; events: Payload[] }[];
+  kv: { [key: string]: KvSlot };
+}
+
+/** What a worker asks for that would take a work item. */
+interface WorkRequest {
+  workId: string;
+  lockId: string;
+  lockMs: number;
 }
 
 /** A value and when it was set; without `value` it is cleared. */
@@ -128,6 +174,8 @@ interface NewWork {
   item: Payload;
   tag?: string;
   session?: string;
+  /** A worker that waits takes it at once. */
+  lock?: { id: string; ms: number };
 }
 
 interface Session extends Stored {
@@ -181,6 +229,8 @@ interface AckTurn {
   output?: Payload;
   customStatus?: { text?: Payload };
   kv: KvChange[];
+  /** A dispatcher that waits takes what else there is to do. */
+  turn?: TurnRequest;
   /** Whether the execution ends with this turn. */
   ended: boolean;
   /** Whether it refers to staged texts. */

@@ -205,6 +205,26 @@ impl Client {
         }
     }
 
+    /// Point read of a document unless it still has the etag `known` (a 304: 1 request unit).
+    pub(crate) async fn read_if_changed<T: DeserializeOwned>(
+        &self,
+        partition: &str,
+        id: &str,
+        known: Option<&str>,
+    ) -> Result<Fresh<T>, Failure> {
+        let target = self.resource(Method::GET, "docs", id);
+        let mut headers = vec![("x-ms-documentdb-partitionkey", partition_key_header(partition))];
+        if let Some(etag) = known {
+            headers.push(("if-none-match", etag.to_owned()));
+        }
+        match retry::until(RETRY_BUDGET, || self.send("read", &target, &headers, Bytes::new())).await {
+            Ok(response) if response.status() == http::StatusCode::NOT_MODIFIED => Ok(Fresh::NotChanged),
+            Ok(response) => parse("read", response.body()).map(Fresh::Changed),
+            Err(failure) if failure.is(404) && failure.sub_status != 1003 => Ok(Fresh::Absent),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Creates a document; the caller deals with a conflict.
     pub(crate) async fn create(&self, partition: &str, document: &impl Serialize) -> Result<(), Failure> {
         let target = self.feed(Method::POST, "docs");
@@ -314,6 +334,14 @@ impl Client {
             }
         }
     }
+}
+
+/// The answer to a conditional read.
+#[derive(Debug)]
+pub(crate) enum Fresh<T> {
+    Changed(T),
+    NotChanged,
+    Absent,
 }
 
 /// Writes whose answer nobody reads need not carry the document back.

@@ -65,6 +65,9 @@ pub(crate) struct NewWork {
     pub(crate) tag: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) session: Option<String>,
+    /// A worker that waits takes it at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lock: Option<WorkLock>,
 }
 
 /// The events of one commit.
@@ -81,6 +84,7 @@ pub(crate) struct NewPage {
 /// Stored events.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Page {
+    pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) events: Vec<Payload>,
 }
@@ -133,6 +137,67 @@ pub(crate) struct Head {
     pub(crate) has_kv: bool,
 }
 
+/// What this process remembers of a head, to know without asking, or with a cheap question, what is new.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HeadFacts {
+    #[serde(alias = "_etag")]
+    pub(crate) etag: String,
+    /// Grows with every change.
+    pub(crate) revision: u64,
+    /// Changes when an instance is deleted and made anew.
+    pub(crate) incarnation: String,
+    pub(crate) execution: u64,
+    pub(crate) last_event: u64,
+    pub(crate) custom_status_version: u64,
+    pub(crate) pinned: Option<u64>,
+    pub(crate) name: Option<String>,
+    pub(crate) version: Option<String>,
+}
+
+/// The history a dispatcher has already.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KnownHistory {
+    pub(crate) incarnation: String,
+    pub(crate) execution: u64,
+    pub(crate) last_event: u64,
+}
+
+/// Versions a dispatcher can replay, packed; see `items::packed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct VersionRange {
+    pub(crate) min: u64,
+    pub(crate) max: u64,
+}
+
+/// What a dispatcher asks for that would take a turn; the argument of `lockTurn`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TurnRequest {
+    pub(crate) lock_id: String,
+    pub(crate) lock_ms: u64,
+    pub(crate) filter: Option<VersionRange>,
+    pub(crate) history_chars: usize,
+    pub(crate) known: Option<KnownHistory>,
+}
+
+/// What a worker asks for that would take a work item; the argument of `lockWork`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WorkRequest {
+    pub(crate) work_id: String,
+    pub(crate) lock_id: String,
+    pub(crate) lock_ms: u64,
+}
+
+/// The lock of a work item that is created locked.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct WorkLock {
+    pub(crate) id: String,
+    pub(crate) ms: u64,
+}
+
 /// A session's document.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Session {
@@ -182,6 +247,9 @@ pub(crate) struct AckTurn {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) custom_status: Option<NewCustomStatus>,
     pub(crate) kv: Vec<KvChange>,
+    /// A dispatcher that waits takes what else there is to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn: Option<TurnRequest>,
     pub(crate) ended: bool,
     /// Whether parts of it have been staged.
     pub(crate) staged: bool,
@@ -195,7 +263,7 @@ pub(crate) struct NewCustomStatus {
 }
 
 /// Answer of the procedures that change a queue or a lock.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Changed {
     pub(crate) status: String,
@@ -203,12 +271,49 @@ pub(crate) struct Changed {
     pub(crate) now: Option<f64>,
     /// Latest order stamp given in the partition.
     pub(crate) stamp: Option<u64>,
-    /// When the changed document next deserves a dispatcher, server ms.
+    /// When the changed document next deserves a dispatcher, server ms; absent while somebody holds it.
     pub(crate) ready_at: Option<f64>,
     pub(crate) last_event: Option<u64>,
     /// Holder of a session that could not be claimed, and until when it holds.
     pub(crate) owner: Option<String>,
     pub(crate) until: Option<f64>,
+    /// The head as it is now.
+    pub(crate) head: Option<HeadFacts>,
+    /// The last event before those of this commit; 0 for a new execution.
+    pub(crate) previous: Option<u64>,
+    /// Ids of the work items that were created locked.
+    #[serde(default)]
+    pub(crate) handed: Vec<String>,
+    /// The turn that was asked for.
+    pub(crate) turn: Option<LockedTurn>,
+    /// The work item that was asked for.
+    pub(crate) next: Option<LockedWork>,
+}
+
+/// A locked turn, or (`status`) why there is none. In the answer of `lockTurn` with the head.
+#[derive(Debug, Deserialize)]
+pub(crate) struct LockedTurn {
+    pub(crate) status: String,
+    pub(crate) head: Option<HeadFacts>,
+    #[serde(default)]
+    pub(crate) messages: Vec<Payload>,
+    #[serde(default)]
+    pub(crate) attempts: u32,
+    /// Pages of the history that the caller does not know.
+    #[serde(default)]
+    pub(crate) history: Vec<Page>,
+    #[serde(default)]
+    pub(crate) kv: HashMap<String, KvSlot>,
+    #[serde(default)]
+    pub(crate) now: f64,
+    #[serde(default)]
+    pub(crate) until: f64,
+}
+
+impl LockedTurn {
+    pub(crate) fn term(&self) -> Term {
+        Term { now: self.now, until: self.until }
+    }
 }
 
 /// How long a lock lives, by the server's clock in ms.
@@ -225,44 +330,18 @@ impl Term {
     }
 }
 
-/// Answer of `lockTurn`.
+/// A locked work item.
 #[derive(Debug, Deserialize)]
-#[serde(tag = "status", rename_all = "camelCase")]
-pub(crate) enum LockedTurn {
-    Locked {
-        instance: LockedInstance,
-        messages: Vec<Payload>,
-        attempts: u32,
-        history: Vec<Page>,
-        kv: HashMap<String, KvSlot>,
-        #[serde(flatten)]
-        term: Term,
-    },
-    NotReady,
-    Incompatible,
-    Dropped,
-    NoContext,
+pub(crate) struct LockedWork {
+    pub(crate) item: Payload,
+    pub(crate) attempts: u32,
+    #[serde(flatten)]
+    pub(crate) term: Term,
 }
 
-/// What a turn needs of the head.
+/// Answer of `lockWork`; not ready if there is none.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct LockedInstance {
-    pub(crate) execution: u64,
-    pub(crate) last_event: u64,
-    pub(crate) name: Option<String>,
-    pub(crate) version: Option<String>,
-}
-
-/// Answer of `lockWork`.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "status", rename_all = "camelCase")]
-pub(crate) enum LockedWork {
-    Locked {
-        item: Payload,
-        attempts: u32,
-        #[serde(flatten)]
-        term: Term,
-    },
-    NotReady,
+pub(crate) struct WorkAnswer {
+    #[serde(flatten)]
+    pub(crate) locked: Option<LockedWork>,
 }

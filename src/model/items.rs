@@ -64,6 +64,7 @@ pub(crate) fn work<'a>(operation: &str, item: &'a WorkItem) -> Result<(&'a str, 
         item: Payload::Inline(json(operation, item)?),
         tag: tag.clone(),
         session: session_id.clone(),
+        lock: None,
     };
     Ok((instance, work))
 }

@@ -6,6 +6,7 @@
 //! a committed deletion is purged, one that was not is undone.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use duroxide::providers::{
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::admin::{EXISTS, IN_VALUES, not_found};
+use super::discovery::Kind;
 use super::{CosmosDBProvider, Inner, unique};
 use crate::cosmos::client::Query;
 use crate::model::documents::{Changed, Outbox};
@@ -73,7 +75,7 @@ struct Removed {
 
 impl Inner {
     pub(super) async fn delete_instances(
-        &self,
+        self: &Arc<Self>,
         ids: &[String],
         force: bool,
     ) -> Result<DeleteInstanceResult, ProviderError> {
@@ -151,12 +153,12 @@ impl Inner {
         let argument = json!({ "deletionId": deletion.id, "undo": true });
         for partition in &deletion.partitions {
             let _: Changed = self.procedure("markDeletion", partition, &argument).await?;
-            self.turns.now();
+            self.discovery.look_now(Kind::Turns);
         }
         self.forget(deletion).await
     }
 
-    async fn purge_all(&self, deletion: &Deletion) -> Result<Removed, ProviderError> {
+    async fn purge_all(self: &Arc<Self>, deletion: &Deletion) -> Result<Removed, ProviderError> {
         let mut total = Removed { status: String::new(), executions: 0, events: 0, messages: 0 };
         for partition in &deletion.partitions {
             loop {
@@ -165,6 +167,7 @@ impl Inner {
                 total.executions += removed.executions;
                 total.events += removed.events;
                 total.messages += removed.messages;
+                self.known.forget(partition);
                 match removed.status.as_str() {
                     "purged" => break,
                     "owes" => self.deliver_owed(partition).await?,
@@ -177,7 +180,7 @@ impl Inner {
     }
 
     /// Delivers what an instance still owes others; its deletion must not lose it.
-    async fn deliver_owed(&self, partition: &str) -> Result<(), ProviderError> {
+    async fn deliver_owed(self: &Arc<Self>, partition: &str) -> Result<(), ProviderError> {
         let query = Query::new(
             "listOutbox",
             "SELECT c.id, c.instanceId, c[\"to\"], c.message FROM c WHERE c.type = 'outbox'",
@@ -200,7 +203,7 @@ impl Inner {
     }
 
     /// Finishes a deletion that somebody began and left.
-    pub(super) async fn finish_deletion(&self, id: &str) -> Result<(), ProviderError> {
+    pub(super) async fn finish_deletion(self: &Arc<Self>, id: &str) -> Result<(), ProviderError> {
         let Some(deletion) = self.client.read::<Deletion>(SYSTEM_PARTITION, id).await? else {
             return Ok(());
         };
@@ -240,7 +243,7 @@ impl Inner {
     }
 
     pub(super) async fn delete_bulk(
-        &self,
+        self: &Arc<Self>,
         provider: &CosmosDBProvider,
         filter: InstanceFilter,
     ) -> Result<DeleteInstanceResult, ProviderError> {

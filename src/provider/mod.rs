@@ -1,20 +1,27 @@
 //! The provider: duroxide's trait on the one side, procedures and queries on the other.
 
 mod admin;
+mod candidates;
+mod commit;
+mod counters;
 mod deletion;
 mod discovery;
+mod handoff;
 mod history;
+mod known;
 mod leases;
+mod order;
 mod outbox;
+mod queue;
 mod sessions;
 mod staging;
 mod state;
 mod turns;
-mod wake;
 mod work;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,10 +42,15 @@ use crate::cosmos::stats::OperationStats;
 use crate::cosmos::transport::Transport;
 use crate::cosmos::{Client, Failure, retry};
 use crate::schema::{self, procedures};
-use discovery::InFlight;
+pub use counters::Counters;
+use counters::Counting;
+use discovery::Discovery;
+use known::Known;
 use leases::Leases;
+use order::OrderClock;
 use sessions::ForeignSessions;
-use wake::{OrderClock, Wake};
+use turns::{TURNS_AHEAD, TurnQueue};
+use work::WorkQueue;
 
 /// A duroxide storage provider on one Cosmos DB container.
 ///
@@ -47,8 +59,8 @@ use wake::{OrderClock, Wake};
 #[derive(Clone)]
 pub struct CosmosDBProvider {
     inner: Arc<Inner>,
-    /// Stops the reconciler when the last clone goes.
-    _reconciler: Arc<outbox::Reconciler>,
+    /// Stops the background tasks when the last clone goes.
+    _background: Arc<(outbox::Reconciler, discovery::Loop)>,
     #[cfg(feature = "emulator")]
     _emulator: Option<cosmos_emulator::Emulator>,
 }
@@ -63,12 +75,12 @@ impl fmt::Debug for CosmosDBProvider {
 pub(crate) struct Inner {
     config: CosmosDBProviderConfig,
     client: Client,
-    /// Wakes orchestration dispatchers of this process.
-    turns: Wake,
-    /// Wakes worker dispatchers of this process.
-    work: Wake,
+    turns: TurnQueue,
+    work: WorkQueue,
+    discovery: Arc<Discovery>,
+    known: Known,
+    counters: Counting,
     order: OrderClock,
-    in_flight: InFlight,
     leases: Leases,
     /// Where this process begins among many candidates.
     start_slot: u8,
@@ -135,17 +147,19 @@ impl CosmosDBProvider {
         schema::prepare(&client, config.deployment).await?;
         let inner = Arc::new(Inner {
             client,
-            turns: Wake::default(),
-            work: Wake::default(),
+            turns: TurnQueue::new(config.hand_off, TURNS_AHEAD),
+            work: WorkQueue::new(config.hand_off, 0),
+            discovery: Arc::new(Discovery::new(config.idle_poll_interval)),
+            known: Known::new(config.cache_bytes, config.cache_max_age),
+            counters: Counting::default(),
             order: OrderClock::default(),
-            in_flight: InFlight::default(),
             leases: Leases::default(),
             start_slot: uuid::Uuid::new_v4().as_bytes()[0],
             foreign_sessions: ForeignSessions::default(),
             config,
         });
         Ok(Self {
-            _reconciler: Arc::new(outbox::Reconciler::start(&inner)),
+            _background: Arc::new((outbox::Reconciler::start(&inner), discovery::Loop::start(&inner))),
             inner,
             #[cfg(feature = "emulator")]
             _emulator: None,
@@ -177,6 +191,14 @@ impl CosmosDBProvider {
     #[must_use]
     pub fn stats(&self) -> BTreeMap<&'static str, OperationStats> {
         self.inner.client.stats.snapshot()
+    }
+}
+
+impl CosmosDBProvider {
+    /// What hand-off and caches have saved so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.inner.counters.snapshot()
     }
 }
 
@@ -252,6 +274,16 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(1000 * 365 * 24 * 3600 * 1000)
 }
 
+/// Runs to its end even if the caller goes away meanwhile.
+async fn detached<T: Send + 'static>(
+    operation: &str,
+    work: impl Future<Output = Result<T, ProviderError>> + Send + 'static,
+) -> Result<T, ProviderError> {
+    tokio::spawn(work)
+        .await
+        .unwrap_or_else(|error| Err(ProviderError::retryable(operation, format!("interrupted: {error}"))))
+}
+
 fn unique() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
@@ -285,7 +317,7 @@ impl Provider for CosmosDBProvider {
         metadata: ExecutionMetadata,
         cancelled_activities: Vec<ScheduledActivityIdentifier>,
     ) -> Result<(), ProviderError> {
-        let turn = turns::Turn {
+        let turn = commit::Turn {
             execution: execution_id,
             events: history_delta,
             work: worker_items,

@@ -53,6 +53,10 @@ impl Inner {
         last_seen_version: u64,
     ) -> Result<Option<(Option<String>, u64)>, ProviderError> {
         let partition = keys::instance_partition("get_custom_status", instance)?;
+        match self.facts(&partition).await? {
+            Some(facts) if facts.custom_status_version > last_seen_version => {}
+            _ => return Ok(None),
+        }
         for _ in 0..ATTEMPTS {
             let Some(head) = self.head(&partition).await? else {
                 return Ok(None);
