@@ -1,22 +1,24 @@
 /**
  * abandonTurn: gives a locked turn back.
  *
- * Argument: { lockId, delayMs?, ignoreAttempt }
+ * Argument: { lockId, nonce, delayMs?, ignoreAttempt }
  *           `delayMs` hides the locked messages for so long; without it they keep their place in the queue.
  * Result:   { status: "abandoned", now, readyAt? } | { status: "lostLock" }
- *           "abandoned"  the lock is released
+ *           "abandoned"  the lock is released, by this call or an earlier one with the same nonce
  *           "lostLock"   somebody else has it, or nobody
  * Reads:    head; m:<stamp> of the locked messages when delayed
  * Writes:   head; m:<stamp> of the locked messages when delayed; t:<id> staged under the lock (deleted)
  * Uses:     store, head, text
  *
- * @param {{lockId: string, delayMs?: number, ignoreAttempt: boolean}} argument
+ * @param {{lockId: string, nonce: string, delayMs?: number, ignoreAttempt: boolean}} argument
  */
 async function abandonTurn(argument) {
   const now = Date.now();
   const head = await readHead();
   if (!head || !head.lock || head.lock.id !== argument.lockId) {
-    return { status: "lostLock" };
+    return head && wasApplied(head, argument.nonce)
+      ? { status: "abandoned", now: now, readyAt: head.turnReadyAt }
+      : { status: "lostLock" };
   }
   const lock = head.lock;
   const visibleAt = argument.delayMs === undefined ? undefined : now + argument.delayMs;
@@ -42,7 +44,8 @@ async function abandonTurn(argument) {
   }
   delete head.lock;
   await dropStaged(head);
+  rememberApplied(head, argument.nonce);
   setTurnReadyAt(head);
-  await save(head);
+  await saveHead(head);
   return { status: "abandoned", now: now, readyAt: head.turnReadyAt };
 }

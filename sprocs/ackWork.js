@@ -2,18 +2,21 @@
  * ackWork: removes a locked work item and enqueues its completion, both or neither.
  *
  * Argument: { instanceId, slot, incarnation, workId, lockId, nonce, after, messages: NewMessage[],
- *             outbox: OutboxMessage[] }
- *           the completion is in `messages` if it goes to this instance, in `outbox` if to another one
- * Result:   { status: "acked" | "repeated", now, stamp?, readyAt? } | { status: "lostLock" }
+ *             outbox: OutboxMessage[], turn?: TurnRequest, next?: WorkRequest }
+ *           the completion is in `messages` if it goes to this instance, in `outbox` if to another one;
+ *           `turn` and `next` are what dispatchers that wait would take over: the turn that the completion makes
+ *           ready, and one more work item of this instance
+ * Result:   { status: "acked", now, stamp?, readyAt?, head?, turn?: LockedTurn, next?: { item, attempts, now, until } } |
+ *           { status: "repeated", now, stamp, readyAt? } | { status: "lostLock" }
  *           "acked"     the item is gone and its completion queued
  *           "repeated"  an earlier call with the same nonce did it
  *           "lostLock"  cancelled, expired or taken over; nothing written
- * Reads:    w:<execution>:<activity>; head
- * Writes:   w:<execution>:<activity> (deleted); head; m:<stamp>; o:<lockId>:<n>
- * Uses:     store, head, work, outbox
+ * Reads:    w:<execution>:<activity>; head; for the turn kv, h:<execution>:<first> by query
+ * Writes:   w:<execution>:<activity> (deleted, the next one locked); head; m:<stamp>; o:<lockId>:<n>
+ * Uses:     store, head, text, turn, work, outbox
  *
  * @param {{instanceId: string, slot: number, incarnation: string, workId: string, lockId: string, nonce: string,
- *   after: number, messages: NewMessage[], outbox: OutboxMessage[]}} argument
+ *   after: number, messages: NewMessage[], outbox: OutboxMessage[], turn?: TurnRequest, next?: WorkRequest}} argument
  */
 async function ackWork(argument) {
   const now = Date.now();
@@ -22,19 +25,21 @@ async function ackWork(argument) {
   const head = await readHead();
   if (!work || !holdsWork(work, argument.lockId, now)) {
     return head && wasApplied(head, argument.nonce)
-      ? { status: "repeated", now: now, stamp: head.lastStamp, readyAt: head.turnReadyAt }
+      ? { status: "repeated", now: now, stamp: head.lastStamp, readyAt: lookAt(head, now) }
       : { status: "lostLock" };
   }
   await remove(/** @type {any} */ (work));
   await dropText(work.item);
   await createOutbox(argument.instanceId, argument.lockId, argument.outbox, now);
+  const next = argument.next ? await tryWork(argument.next, now) : undefined;
   if (argument.messages.length === 0) {
-    return { status: "acked", now: now };
+    return { status: "acked", now: now, next: next };
   }
   const queue = head || newHead(argument.instanceId, argument.slot, argument.incarnation);
-  await enqueue(queue, argument.messages, argument.after, now);
+  const stored = await enqueue(queue, argument.messages, argument.after, now);
   rememberApplied(queue, argument.nonce);
   setTurnReadyAt(queue);
-  await save(queue);
-  return { status: "acked", now: now, stamp: queue.lastStamp, readyAt: queue.turnReadyAt };
+  const turn = await handTurn(queue, argument.turn, stored, now);
+  const facts = await saveHead(queue);
+  return { status: "acked", now: now, stamp: queue.lastStamp, readyAt: lookAt(queue, now), head: facts, turn: turn, next: next };
 }

@@ -18,6 +18,6 @@ async function appendHistory(argument) {
   }
   await appendPage(head, record, argument.page);
   await saveExecution(head, record);
-  await save(head);
+  await saveHead(head);
   return { status: "appended" };
 }

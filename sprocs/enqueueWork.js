@@ -13,6 +13,6 @@
 async function enqueueWork(argument) {
   const now = Date.now();
   const stamp = nextStamp(0, argument.after, now);
-  await createWork(argument.instanceId, argument.slot, [argument.work], () => stamp);
+  await createWork(argument.instanceId, argument.slot, [argument.work], () => stamp, now);
   return { status: "queued", now: now, stamp: stamp, readyAt: timeOf(stamp) };
 }

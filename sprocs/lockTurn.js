@@ -1,10 +1,8 @@
 /**
  * lockTurn: locks an instance for one turn and returns all the turn needs.
  *
- * Argument: { lockId, lockMs, filter: { min, max } | null, historyChars }
- *           `filter` is a range of pinned versions; an instance pinned outside it is not locked.
- *           `historyChars` bounds the history in the answer; the caller reads the rest itself.
- * Result:   { status: "locked", now, until, instance, messages, attempts, history, kv } |
+ * Argument: see TurnRequest in types.d.ts
+ * Result:   LockedTurn and { head } |
  *           { status: "notReady" | "incompatible" | "dropped" | "noContext" }
  *           "locked"        the lock is held until `until`; a repeated call gets the same answer
  *           "notReady"      nothing visible, somebody else holds the lock, or the instance is being deleted
@@ -15,7 +13,7 @@
  * Writes:   head (when "locked", "dropped", "noContext"); m:<stamp> (when "dropped"); t:<id> staged under a lost lock (deleted)
  * Uses:     store, head, text, turn
  *
- * @param {{lockId: string, lockMs: number, filter: {min: number, max: number} | null, historyChars: number}} argument
+ * @param {TurnRequest} argument
  */
 async function lockTurn(argument) {
   const now = Date.now();
@@ -28,10 +26,9 @@ async function lockTurn(argument) {
       return { status: "notReady" };
     }
     const again = await lockedMessages(head, head.lock);
-    return turnAnswer(head, head.lock, again, argument.historyChars, now);
+    return withFacts(await turnAnswer(head, head.lock, again, argument, now), head);
   }
-  const filter = argument.filter;
-  if (filter && head.pinned !== undefined && (head.pinned < filter.min || head.pinned > filter.max)) {
+  if (isIncompatible(head, argument)) {
     return { status: "incompatible" };
   }
   const batch = await visibleMessages(head, now);
@@ -45,7 +42,14 @@ async function lockTurn(argument) {
   const until = now + argument.lockMs;
   takeLock(head, batch, argument.lockId, until);
   const lock = /** @type {TurnLock} */ (head.lock);
-  const answer = await turnAnswer(head, lock, batch.messages, argument.historyChars, now);
-  await save(head);
-  return answer;
+  const answer = await turnAnswer(head, lock, batch.messages, argument, now);
+  return withFacts(answer, head);
+}
+
+/**
+ * @param {LockedTurn} answer
+ * @param {Head} head
+ */
+async function withFacts(answer, head) {
+  return Object.assign(answer, { head: await saveHead(head) });
 }

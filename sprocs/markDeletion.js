@@ -20,7 +20,7 @@ async function markDeletion(argument) {
     if (head && head.deletion && head.deletion.id === argument.deletionId) {
       delete head.deletion;
       setTurnReadyAt(head);
-      await save(head);
+      await saveHead(head);
     }
     return { status: "unmarked" };
   }
@@ -35,6 +35,6 @@ async function markDeletion(argument) {
   }
   head.deletion = { id: argument.deletionId };
   setTurnReadyAt(head);
-  await save(head);
+  await saveHead(head);
   return { status: "marked" };
 }

@@ -40,7 +40,7 @@ async function purgeInstance(argument) {
     countRemoved(counts, document);
   }
   if (left.length > PurgeBatch) {
-    await save(head);
+    await saveHead(head);
     return Object.assign({ status: "more" }, counts);
   }
   await leaveToSuccessor(head);
@@ -101,5 +101,5 @@ async function leaveToSuccessor(head) {
     return;
   }
   setTurnReadyAt(head);
-  await save(head);
+  await saveHead(head);
 }

@@ -17,6 +17,6 @@ async function renewTurn(argument) {
   }
   head.lock.until = Math.max(head.lock.until, now + argument.extendMs);
   setTurnReadyAt(head);
-  await save(head);
+  await saveHead(head);
   return { status: "renewed", until: head.lock.until };
 }

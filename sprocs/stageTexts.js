@@ -2,8 +2,8 @@
  * stageTexts: sends texts of a coming commit ahead, because it would not fit into one request. Nobody sees them
  * until the commit refers to them; if it never comes, the next lock of the same document lets go of them.
  *
- * Argument: { instanceId, lockId, workId?, ids, texts: { id, text }[] }
- *           `ids` names all texts of the commit, `texts` those of this call; `workId` says that the lock is a
+ * Argument: { instanceId, lockId, workId?, ids, texts: { id, text?, texts? }[] }
+ *           `ids` names all documents of the commit, `texts` those of this call: one text each, or a batch; `workId` says that the lock is a
  *           work item's, else it is the turn's
  * Result:   { status: "staged" | "lostLock" }
  *           "staged"    these texts are stored; a repeated call stores them once
@@ -12,7 +12,7 @@
  * Uses:     store, head, text, work
  *
  * @param {{instanceId: string, lockId: string, workId?: string, ids: string[],
- *   texts: {id: string, text: string}[]}} argument
+ *   texts: {id: string, text?: string, texts?: string[]}[]}} argument
  */
 async function stageTexts(argument) {
   const now = Date.now();
@@ -37,7 +37,8 @@ async function stageTexts(argument) {
       type: "text",
       stamp: stamp,
       nonce: argument.lockId,
-      text: text.text
+      text: text.text,
+      texts: text.texts
     });
   }
   return { status: "staged" };

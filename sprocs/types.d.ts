@@ -11,7 +11,7 @@ interface Stored {
 type MessageKind = "start" | "queue" | "other";
 
 /** A text where it is, or the document it is in, which nobody ever changes. */
-type Payload = string | { ref: string };
+type Payload = string | { ref: string; /** Which text of a staged batch; only in arguments. */ at?: number };
 
 interface NewMessage {
   /** The work item as JSON text; never parsed here. */
@@ -64,6 +64,8 @@ interface Execution {
 
 interface Head extends Stored, Execution {
   incarnation: string;
+  /** Grows with every change. */
+  revision: number;
   slot: number;
   /** Absent while no message waits; see `setTurnReadyAt`. */
   turnReadyAt?: number;
@@ -89,6 +91,50 @@ interface Head extends Stored, Execution {
   hasKv?: boolean;
 }
 
+/** What callers remember of a head, to know without asking what is new. */
+interface HeadFacts {
+  etag: string | undefined;
+  revision: number;
+  incarnation: string;
+  execution: number;
+  lastEvent: number;
+  customStatusVersion: number;
+  pinned?: number;
+  name?: string;
+  version?: string;
+}
+
+/** What a dispatcher asks for that would take a turn. */
+interface TurnRequest {
+  lockId: string;
+  lockMs: number;
+  /** A range of pinned versions; an instance pinned outside it is not locked. */
+  filter: { min: number; max: number } | null;
+  /** Bounds the history in the answer; the caller reads the rest itself. */
+  historyChars: number;
+  /** The history the caller has already, up to that event. */
+  known: { incarnation: string; execution: number; lastEvent: number } | null;
+}
+
+/** A locked turn. */
+interface LockedTurn {
+  status: "locked";
+  now: number;
+  until: number;
+  messages: Payload[];
+  attempts: number;
+  /** What the caller does not know, in order. */
+  history: { first: number; last: number; events: Payload[] }[];
+  kv: { [key: string]: KvSlot };
+}
+
+/** What a worker asks for that would take a work item. */
+interface WorkRequest {
+  workId: string;
+  lockId: string;
+  lockMs: number;
+}
+
 /** A value and when it was set; without `value` it is cleared. */
 interface KvSlot {
   value?: Payload;
@@ -112,6 +158,8 @@ interface Work extends Stored {
   attempts: number;
   lock?: { id: string; until: number };
   nonce?: string;
+  /** Nonce of the last call that gave it back. */
+  abandoned?: string;
   /** Texts sent ahead under its lock, until the completion that refers to them is committed. */
   staged?: string[];
   /** The work item as JSON text; never parsed here. */
@@ -125,6 +173,8 @@ interface NewWork {
   item: Payload;
   tag?: string;
   session?: string;
+  /** A worker that waits takes it at once. */
+  lock?: { id: string; ms: number };
 }
 
 interface Session extends Stored {
@@ -137,7 +187,8 @@ interface Session extends Stored {
 interface NewPage {
   first: number;
   last: number;
-  /** Each event as JSON text; never parsed here. */
+  count: number;
+  /** Each event as JSON text, never parsed here; one that refers to a staged batch stands for many. */
   events: Payload[];
   /** Their size in bytes. */
   bytes: number;
@@ -177,6 +228,10 @@ interface AckTurn {
   output?: Payload;
   customStatus?: { text?: Payload };
   kv: KvChange[];
+  /** A dispatcher that waits takes what else there is to do. */
+  turn?: TurnRequest;
   /** Whether the execution ends with this turn. */
   ended: boolean;
+  /** Whether it refers to staged texts. */
+  staged: boolean;
 }

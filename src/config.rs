@@ -47,6 +47,17 @@ pub struct CosmosDBProviderConfig {
     /// once; work from another one after at most this long. Each look is one query per physical partition
     /// (2.4 request units by the emulator's model). Default 1 s.
     pub idle_poll_interval: Duration,
+    /// Hand turns and activities to waiting dispatchers of this process with the very request that makes them
+    /// ready, instead of one more request to find and one to lock them. Default `true`.
+    pub hand_off: bool,
+    /// Bytes of histories (as stored; in memory they take a few times that) kept of instances this process
+    /// works on, so that a turn reads only what is new. 0 keeps nothing. Default 64 MiB.
+    pub cache_bytes: usize,
+    /// Reads (`read`, `get_custom_status`) are answered without asking if this process learnt the state from
+    /// the service less than this long ago; else by a conditional read, 1 request unit if nothing has changed.
+    /// Own changes are always seen; those of other processes up to this much later. 0 always asks.
+    /// Default 20 ms.
+    pub cache_max_age: Duration,
     /// How often messages to other instances that were not delivered right after their turn (after a
     /// crash) are looked for. Each look is one query per physical partition. Default 5 s.
     pub reconciler_interval: Duration,
@@ -64,6 +75,9 @@ impl Default for CosmosDBProviderConfig {
             deployment: Deployment::default(),
             accept_invalid_certificates: false,
             idle_poll_interval: Duration::from_secs(1),
+            hand_off: true,
+            cache_bytes: 64 << 20,
+            cache_max_age: Duration::from_millis(20),
             reconciler_interval: Duration::from_secs(5),
             reconciler_age_threshold: Duration::from_secs(5),
         }
@@ -80,6 +94,9 @@ impl fmt::Debug for CosmosDBProviderConfig {
             .field("deployment", &self.deployment)
             .field("accept_invalid_certificates", &self.accept_invalid_certificates)
             .field("idle_poll_interval", &self.idle_poll_interval)
+            .field("hand_off", &self.hand_off)
+            .field("cache_bytes", &self.cache_bytes)
+            .field("cache_max_age", &self.cache_max_age)
             .field("reconciler_interval", &self.reconciler_interval)
             .field("reconciler_age_threshold", &self.reconciler_age_threshold)
             .finish()

@@ -39,7 +39,7 @@ pub use config::{CosmosDBProviderConfig, Deployment};
 pub use cosmos::http::HttpTransport;
 pub use cosmos::stats::OperationStats;
 pub use cosmos::transport::{Request, Response, Transport, TransportError};
-pub use provider::CosmosDBProvider;
+pub use provider::{CosmosDBProvider, Counters};
 
 /// The stored procedures of this version as id and body, for deployment by other means (ARM, Bicep, Terraform).
 pub fn procedures() -> impl Iterator<Item = (&'static str, &'static str)> {

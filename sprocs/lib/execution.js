@@ -87,7 +87,7 @@ async function appendPage(head, record, page) {
     events: page.events
   });
   record.lastEvent = page.last;
-  record.events += page.events.length;
+  record.events += page.count;
   record.bytes += page.bytes;
   record.pages += 1;
 }

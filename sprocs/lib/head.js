@@ -39,6 +39,7 @@ function newHead(instanceId, slot, incarnation) {
     instanceId: instanceId,
     type: "head",
     incarnation: incarnation,
+    revision: 0,
     slot: slot,
     lastStamp: 0,
     inbox: [],
@@ -52,6 +53,39 @@ function newHead(instanceId, slot, incarnation) {
     pages: 0,
     customStatusVersion: 0
   };
+}
+
+/**
+ * Writes the head back.
+ *
+ * @param {Head} head
+ * @returns {Promise<HeadFacts>} what callers remember of it
+ */
+async function saveHead(head) {
+  head.revision += 1;
+  const saved = await save(head);
+  return {
+    etag: saved._etag,
+    revision: head.revision,
+    incarnation: head.incarnation,
+    execution: head.execution,
+    lastEvent: head.lastEvent,
+    customStatusVersion: head.customStatusVersion,
+    pinned: head.pinned,
+    name: head.name,
+    version: head.version
+  };
+}
+
+/**
+ * When the caller's dispatchers should look at this head; not while somebody holds it, who will see to it.
+ *
+ * @param {Head} head
+ * @param {number} now
+ * @returns {number | undefined}
+ */
+function lookAt(head, now) {
+  return head.lock && head.lock.until > now ? undefined : head.turnReadyAt;
 }
 
 /**
@@ -149,8 +183,11 @@ function setTurnReadyAt(head) {
  * @param {NewMessage[]} messages
  * @param {number} after
  * @param {number} now
+ * @returns {Promise<Message[]>} those that got a document of their own
  */
 async function enqueue(head, messages, after, now) {
+  /** @type {Message[]} */
+  const stored = [];
   for (const message of messages) {
     const stamp = nextStamp(head.lastStamp, after, now);
     head.lastStamp = stamp;
@@ -161,7 +198,7 @@ async function enqueue(head, messages, after, now) {
     if (charsOf(message.item) <= InlineMessageChars && head.inbox.length < InlineMessages) {
       head.inbox.push({ stamp: stamp, visibleAt: visibleAt, attempts: 0, kind: message.kind, item: message.item });
     } else {
-      await create({
+      const document = {
         id: "m:" + stamp,
         instanceId: head.instanceId,
         type: "message",
@@ -169,12 +206,15 @@ async function enqueue(head, messages, after, now) {
         visibleAt: visibleAt,
         kind: message.kind,
         item: message.item
-      });
+      };
+      await create(document);
+      stored.push(document);
       head.backlog.count += 1;
       head.backlog.readyAt =
         head.backlog.readyAt === undefined ? visibleAt : Math.min(head.backlog.readyAt, visibleAt);
     }
   }
+  return stored;
 }
 
 /**

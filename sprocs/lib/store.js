@@ -110,7 +110,7 @@ function remove(document) {
 }
 
 /**
- * Deletes by id, with the text its item refers to; a document that is already gone is fine.
+ * Deletes by id, with the text its item refers to and those staged under its lock; a document that is already gone is fine.
  *
  * @param {string} id
  * @returns {Promise<boolean>} whether it was there
@@ -122,6 +122,9 @@ async function removeById(id) {
   }
   await remove(document);
   await dropText(document.item || (document.message && document.message.item));
+  for (const staged of document.staged || []) {
+    await removeById(staged);
+  }
   return true;
 }
 

@@ -36,3 +36,27 @@ async function dropStaged(holder) {
   }
   delete holder.staged;
 }
+
+/**
+ * Puts texts that were staged in batches where a commit refers to them. The batches are used up by that.
+ *
+ * @param {{item: Payload}[]} holders
+ */
+async function unpackBatches(holders) {
+  let ref = "";
+  /** @type {string[]} */
+  let texts = [];
+  for (const holder of holders) {
+    const payload = holder.item;
+    if (typeof payload === "string" || payload.at === undefined) {
+      continue;
+    }
+    if (payload.ref !== ref) {
+      ref = payload.ref;
+      const batch = await read(ref);
+      texts = batch.texts;
+      await remove(batch);
+    }
+    holder.item = texts[payload.at];
+  }
+}

@@ -145,48 +145,99 @@ async function lockedMessages(head, lock) {
 }
 
 /**
- * The answer of `lockTurn` for a head whose lock is set.
+ * What a dispatcher gets that has locked a turn.
  *
  * @param {Head} head
  * @param {TurnLock} lock
  * @param {BatchMessage[]} messages
- * @param {number} historyChars
+ * @param {TurnRequest} request
  * @param {number} now
+ * @returns {Promise<LockedTurn>}
  */
-async function turnAnswer(head, lock, messages, historyChars, now) {
+async function turnAnswer(head, lock, messages, request, now) {
   /** @type {Kv | null} */
   const kv = head.hasKv ? await read("kv") : null;
+  const known = knownEvents(head, request);
   return {
     status: "locked",
     now: now,
     until: lock.until,
-    instance: {
-      incarnation: head.incarnation,
-      execution: head.execution,
-      lastEvent: head.lastEvent,
-      name: head.name,
-      version: head.version
-    },
     messages: messages.map((message) => message.item),
     attempts: messages.reduce((most, message) => Math.max(most, message.attempts), 0),
-    history: head.lastEvent > 0 ? await historyUpTo(head.execution, historyChars) : [],
+    history: head.lastEvent > known ? await historyAfter(head.execution, known, request.historyChars) : [],
     kv: kv ? kv.store : {}
   };
 }
 
 /**
- * Pages of an execution in order, stopping once `maxChars` are reached.
+ * Up to which event of the current execution the caller knows the history.
+ *
+ * @param {Head} head
+ * @param {TurnRequest} request
+ * @returns {number}
+ */
+function knownEvents(head, request) {
+  const known = request.known;
+  return known && known.incarnation === head.incarnation && known.execution === head.execution ? known.lastEvent : 0;
+}
+
+/**
+ * Whether the request excludes this instance by the version it is pinned to.
+ *
+ * @param {Head} head
+ * @param {TurnRequest} request
+ * @returns {boolean}
+ */
+function isIncompatible(head, request) {
+  const filter = request.filter;
+  return filter !== null && head.pinned !== undefined && (head.pinned < filter.min || head.pinned > filter.max);
+}
+
+/**
+ * Hands what has become ready in this run to a dispatcher that waits, instead of leaving it to be found; the
+ * caller saves the head afterwards. Only where no query is needed that would have to see what this run wrote.
+ *
+ * @param {Head} head
+ * @param {TurnRequest | undefined} request
+ * @param {Message[]} stored messages this run gave documents of their own
+ * @param {number} now
+ * @returns {Promise<LockedTurn | undefined>} `undefined`: nothing to take, or not in this way
+ */
+async function handTurn(head, request, stored, now) {
+  if (
+    !request || head.deletion || head.staged || !hasContext(head) || isIncompatible(head, request) ||
+    (head.lock && head.lock.until > now) || head.backlog.count > stored.length || itemChars(stored) > BacklogBatchChars
+  ) {
+    return undefined;
+  }
+  const ready = (/** @type {{visibleAt: number}} */ message) => message.visibleAt <= now;
+  const messages = head.inbox.filter(ready).map(inlineMessage)
+    .concat(stored.filter(ready).map((message) => storedMessage(head, message)))
+    .sort((a, b) => a.stamp - b.stamp);
+  if (messages.length === 0) {
+    return undefined;
+  }
+  const later = stored.filter((message) => !ready(message)).map((message) => message.visibleAt);
+  const restReadyAt = later.length > 0 ? Math.min.apply(null, later) : undefined;
+  takeLock(head, { messages: messages, restReadyAt: restReadyAt }, request.lockId, now + request.lockMs);
+  return turnAnswer(head, /** @type {TurnLock} */ (head.lock), messages, request, now);
+}
+
+/**
+ * Pages of an execution after an event, in order, stopping once `maxChars` are reached.
  *
  * @param {number} execution
+ * @param {number} known
  * @param {number} maxChars
  * @returns {Promise<{first: number, last: number, events: Payload[]}[]>}
  */
-async function historyUpTo(execution, maxChars) {
+async function historyAfter(execution, known, maxChars) {
   let counted = 0;
   let chars = 0;
   return select(
-    "SELECT c.first, c.last, c.events FROM c WHERE c.type = 'history' AND c.execution = @execution ORDER BY c.first",
-    [{ name: "@execution", value: execution }],
+    "SELECT c.first, c.last, c.events FROM c WHERE c.type = 'history' AND c.execution = @execution" +
+      " AND c.first > @known ORDER BY c.first",
+    [{ name: "@execution", value: execution }, { name: "@known", value: known }],
     (rows) => {
       for (; counted < rows.length; counted += 1) {
         for (const event of rows[counted].events) {
@@ -213,7 +264,7 @@ async function releaseWithoutContext(head, batch) {
     head.backlog.readyAt = batch.restReadyAt;
   }
   setTurnReadyAt(head);
-  await save(head);
+  await saveHead(head);
   return { status: drop ? "dropped" : "noContext" };
 }
 

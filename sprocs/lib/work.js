@@ -9,13 +9,18 @@
  * @param {number} slot
  * @param {NewWork[]} items
  * @param {(step: number) => number} stampOf the stamp of the n-th item
+ * @param {number} now
+ * @returns {Promise<string[]>} ids of those that are locked at once, in order
  */
-async function createWork(instanceId, slot, items, stampOf) {
+async function createWork(instanceId, slot, items, stampOf, now) {
+  /** @type {string[]} */
+  const locked = [];
   for (let i = 0; i < items.length; i += 1) {
     const item = items[i];
     const stamp = stampOf(i);
     for (let copy = 1; ; copy += 1) {
-      const created = await createIfAbsent({
+      /** @type {Work} */
+      const work = {
         id: copyId(item.id, copy),
         instanceId: instanceId,
         type: "work",
@@ -26,12 +31,58 @@ async function createWork(instanceId, slot, items, stampOf) {
         attempts: 0,
         nonce: item.nonce,
         item: item.item
-      });
-      if (created) {
+      };
+      if (item.lock) {
+        takeWork(work, item.lock.id, now + item.lock.ms);
+      }
+      if (await createIfAbsent(work)) {
+        if (item.lock) {
+          locked.push(work.id);
+        }
         break;
       }
     }
   }
+  return locked;
+}
+
+/**
+ * Locks a work item: one more attempt. The caller writes it.
+ *
+ * @param {Work} work
+ * @param {string} lockId
+ * @param {number} until
+ */
+function takeWork(work, lockId, until) {
+  work.attempts += 1;
+  work.lock = { id: lockId, until: until };
+  work.firstReadyAt = work.firstReadyAt === undefined ? work.workReadyAt : work.firstReadyAt;
+  work.workReadyAt = until;
+}
+
+/**
+ * Locks a work item if it is ready, or finds it locked by an earlier call of the same request.
+ *
+ * @param {WorkRequest} request
+ * @param {number} now
+ * @returns {Promise<{item: Payload, attempts: number, now: number, until: number} | undefined>}
+ */
+async function tryWork(request, now) {
+  /** @type {Work | null} */
+  const work = await read(request.workId);
+  if (!work) {
+    return undefined;
+  }
+  if (!holdsWork(work, request.lockId, now)) {
+    if (work.workReadyAt > now) {
+      return undefined;
+    }
+    await dropStaged(work);
+    takeWork(work, request.lockId, now + request.lockMs);
+    await save(work);
+  }
+  const until = /** @type {{until: number}} */ (work.lock).until;
+  return { item: work.item, attempts: work.attempts, now: now, until: until };
 }
 
 /**

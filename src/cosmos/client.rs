@@ -21,6 +21,8 @@ use super::{encode_segment, partition_key_header, retry};
 const API_VERSION: &str = "2020-07-15";
 
 const SESSION_TOKEN: &str = "x-ms-session-token";
+/// The physical partition a query is for.
+const RANGE: &str = "x-ms-documentdb-partitionkeyrangeid";
 const IS_QUERY: &str = "x-ms-documentdb-isquery";
 
 /// One request waits at most this long for its answer: the service itself gives up after 5 s.
@@ -100,7 +102,7 @@ impl Client {
     }
 
     /// One resource of our container.
-    fn resource(&self, verb: Method, resource_type: &'static str, id: &str) -> Target {
+    pub(crate) fn resource(&self, verb: Method, resource_type: &'static str, id: &str) -> Target {
         Target {
             verb,
             resource_type,
@@ -198,7 +200,27 @@ impl Client {
         let answer = retry::until(RETRY_BUDGET, || self.send("read", &target, &headers, Bytes::new())).await;
         match answer {
             Ok(response) => parse("read", response.body()).map(Some),
-            Err(failure) if failure.is(404) && failure.sub_status != 1003 => Ok(None),
+            Err(failure) if failure.is_not_found() => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Point read of a document unless it still has the etag `known` (a 304: 1 request unit).
+    pub(crate) async fn read_if_changed<T: DeserializeOwned>(
+        &self,
+        partition: &str,
+        id: &str,
+        known: Option<&str>,
+    ) -> Result<Fresh<T>, Failure> {
+        let target = self.resource(Method::GET, "docs", id);
+        let mut headers = vec![("x-ms-documentdb-partitionkey", partition_key_header(partition))];
+        if let Some(etag) = known {
+            headers.push(("if-none-match", etag.to_owned()));
+        }
+        match retry::until(RETRY_BUDGET, || self.send("read", &target, &headers, Bytes::new())).await {
+            Ok(response) if response.status() == http::StatusCode::NOT_MODIFIED => Ok(Fresh::NotChanged),
+            Ok(response) => parse("read", response.body()).map(Fresh::Changed),
+            Err(failure) if failure.is(404) && failure.sub_status != 1003 => Ok(Fresh::Absent),
             Err(failure) => Err(failure),
         }
     }
@@ -238,7 +260,7 @@ impl Client {
         ];
         match retry::until(RETRY_BUDGET, || self.send("delete", &target, &headers, Bytes::new())).await {
             Ok(_) => Ok(true),
-            Err(failure) if failure.is(404) || failure.is(412) => Ok(false),
+            Err(failure) if failure.is_not_found() || failure.is(412) => Ok(false),
             Err(failure) => Err(failure),
         }
     }
@@ -273,7 +295,7 @@ impl Client {
         range: &str,
         query: &Query,
     ) -> Result<Vec<T>, Failure> {
-        let scope = ("x-ms-documentdb-partitionkeyrangeid", range.to_owned());
+        let scope = (RANGE, range.to_owned());
         self.query(scope, query).await
     }
 
@@ -283,6 +305,7 @@ impl Client {
             #[serde(rename = "Documents")]
             documents: Vec<T>,
         }
+        let of_range = scope.0 == RANGE;
         let target = self.feed(Method::POST, "docs");
         let body = encode(query.operation, query)?;
         let mut headers = vec![
@@ -294,9 +317,14 @@ impl Client {
         ];
         let mut rows = Vec::new();
         loop {
-            let response =
-                retry::until(RETRY_BUDGET, || self.send(query.operation, &target, &headers, body.clone()))
-                    .await?;
+            let attempt = || async {
+                match self.send(query.operation, &target, &headers, body.clone()).await {
+                    // Repeating cannot help: the caller must look the ranges up again.
+                    Err(failure) if of_range && failure.is_stale_range() => Ok(Err(failure)),
+                    other => other.map(Ok),
+                }
+            };
+            let response = retry::until(RETRY_BUDGET, attempt).await??;
             let page: Page<T> = parse(query.operation, response.body())?;
             rows.extend(page.documents);
             headers.retain(|(name, _)| *name != "x-ms-continuation");
@@ -306,6 +334,14 @@ impl Client {
             }
         }
     }
+}
+
+/// The answer to a conditional read.
+#[derive(Debug)]
+pub(crate) enum Fresh<T> {
+    Changed(T),
+    NotChanged,
+    Absent,
 }
 
 /// Writes whose answer nobody reads need not carry the document back.
@@ -336,6 +372,20 @@ impl Query {
 
     pub(crate) fn bind(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.parameters.push(Parameter { name: name.into(), value: value.into() });
+        self
+    }
+
+    /// Adds the condition that `property` has one of `values`. Unlike ARRAY_CONTAINS, the index serves it.
+    pub(crate) fn and_in(mut self, property: &str, values: &[impl AsRef<str>]) -> Self {
+        let first = self.parameters.len();
+        let names: Vec<String> = (first..first + values.len()).map(|i| format!("@in{i}")).collect();
+        self.query.push_str(&format!(" AND {property} IN ({})", names.join(", ")));
+        names.into_iter().zip(values).fold(self, |query, (name, value)| query.bind(name, value.as_ref()))
+    }
+
+    /// Adds the order of the rows; nothing may follow.
+    pub(crate) fn order_by(mut self, property: &str) -> Self {
+        self.query.push_str(&format!(" ORDER BY {property}"));
         self
     }
 }

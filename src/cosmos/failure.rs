@@ -41,8 +41,6 @@ enum Cause {
 pub(crate) enum Class {
     /// Goes away by itself: repeat.
     Transient,
-    /// The partition key ranges changed: repeat with fresh ones.
-    StaleRanges,
     /// Repeating cannot help.
     Permanent,
 }
@@ -80,6 +78,17 @@ impl Failure {
         self.cause == Cause::Status(status)
     }
 
+    /// The resource itself is not there; its container is, and the replica that answers is not behind.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.is(404) && self.sub_status == 0
+    }
+
+    /// The physical partition a request named is gone, split in two. Requests that name a partition key instead
+    /// need only be repeated.
+    pub(crate) fn is_stale_range(&self) -> bool {
+        self.is(410) && self.sub_status == 1002
+    }
+
     pub(crate) fn class(&self) -> Class {
         let status = match self.cause {
             Cause::Status(status) => status,
@@ -87,7 +96,6 @@ impl Failure {
             Cause::Unexpected => return Class::Permanent,
         };
         match (status, self.sub_status) {
-            (410, 1002) => Class::StaleRanges,
             (408 | 410 | 429 | 449 | 500 | 502 | 503 | 504, _) => Class::Transient,
             // A procedure ran into a concurrent change, a throttle, or a refused operation.
             (400, 409 | 412 | 429 | 449 | PROCEDURE_REFUSED) => Class::Transient,
@@ -114,9 +122,7 @@ impl fmt::Display for Failure {
 impl From<Failure> for ProviderError {
     fn from(failure: Failure) -> Self {
         match failure.class() {
-            Class::Transient | Class::StaleRanges => {
-                ProviderError::retryable(failure.operation, failure.to_string())
-            }
+            Class::Transient => ProviderError::retryable(failure.operation, failure.to_string()),
             Class::Permanent => ProviderError::permanent(failure.operation, failure.to_string()),
         }
     }
@@ -157,6 +163,7 @@ mod tests {
             (429, 3084),
             (449, 0),
             (408, 0),
+            (410, 1002),
             (410, 1007),
             (503, 0),
             (400, 412),
@@ -167,7 +174,6 @@ mod tests {
         ] {
             assert_eq!(class(status, sub_status), Class::Transient, "{status}/{sub_status}");
         }
-        assert_eq!(class(410, 1002), Class::StaleRanges);
         for (status, sub_status) in [
             (400, 0),
             (400, 1001),

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::client::{Client, Query, RETRY_BUDGET};
-use super::failure::Class;
 use super::{Failure, retry};
 
 /// Ids of the container's partition key ranges, read once and again when the service says they are gone.
@@ -35,7 +34,7 @@ impl Client {
         loop {
             attempt += 1;
             match self.query_ranges(query).await {
-                Err(failure) if failure.class() == Class::StaleRanges && attempt < ATTEMPTS => {
+                Err(failure) if failure.is_stale_range() && attempt < ATTEMPTS => {
                     self.ranges.set(None);
                     self.session.forget();
                 }

@@ -64,6 +64,7 @@ pub(crate) fn work<'a>(operation: &str, item: &'a WorkItem) -> Result<(&'a str, 
         item: Payload::Inline(json(operation, item)?),
         tag: tag.clone(),
         session: session_id.clone(),
+        lock: None,
     };
     Ok((instance, work))
 }
@@ -86,8 +87,9 @@ pub(crate) fn page(operation: &str, events: &[Event]) -> Result<Option<NewPage>,
     }
     let texts = events.iter().map(|event| json(operation, event)).collect::<Result<Vec<_>, _>>()?;
     let bytes = texts.iter().map(|text| text.len() as u64).sum();
+    let count = texts.len() as u64;
     let events = texts.into_iter().map(Payload::Inline).collect();
-    Ok(Some(NewPage { first: first.event_id(), last: last.event_id(), events, bytes }))
+    Ok(Some(NewPage { first: first.event_id(), last: last.event_id(), count, events, bytes }))
 }
 
 /// The custom status as of the last update among `events`.

@@ -47,12 +47,12 @@ where
         .ok_or_else(|| ProviderError::permanent(operation, "Invalid lock token: not one of this provider's"))
 }
 
-/// A lock that is not held any more: it expired, was taken over, or what it locked is gone.
+/// What is said of a lock that is not held any more.
+pub(crate) const LOST: &str = "Invalid lock token: the lock expired, was taken over, or its item is gone";
+
+/// A lock that is not held any more.
 pub(crate) fn lost(operation: &str) -> ProviderError {
-    ProviderError::permanent(
-        operation,
-        "Invalid lock token: the lock expired, was taken over, or its item is gone",
-    )
+    ProviderError::permanent(operation, LOST)
 }
 
 #[cfg(test)]

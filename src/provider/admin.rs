@@ -3,8 +3,8 @@
 use duroxide::Event;
 use duroxide::INITIAL_EXECUTION_ID;
 use duroxide::providers::{
-    DeleteInstanceResult, ExecutionInfo, InstanceFilter, InstanceInfo, ProviderAdmin, ProviderError,
-    PruneOptions, PruneResult, QueueDepths, SystemMetrics,
+    DeleteInstanceResult, ExecutionInfo, InstanceFilter, InstanceInfo, InstanceTree, ProviderAdmin,
+    ProviderError, PruneOptions, PruneResult, QueueDepths, SystemMetrics,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -34,7 +34,28 @@ struct Record {
 /// An instance that exists has been acknowledged once; before that its head is only a queue.
 pub(super) const EXISTS: &str = "c.type = 'head' AND IS_DEFINED(c.createdAt)";
 
+/// Values that one query compares a property with: far below the service's limit for the text of a query.
+pub(super) const IN_VALUES: usize = 200;
+
 impl Inner {
+    /// Partitions of all children of `parents`, each with its parent.
+    pub(super) async fn children(&self, parents: &[String]) -> Result<Vec<(String, String)>, ProviderError> {
+        #[derive(Deserialize)]
+        struct Child {
+            #[serde(rename = "instanceId")]
+            partition: String,
+            parent: String,
+        }
+        let mut children = Vec::new();
+        for some in parents.chunks(IN_VALUES) {
+            let text = format!("SELECT c.instanceId, c.parent FROM c WHERE {EXISTS}");
+            let query = Query::new("listChildren", text).and_in("c.parent", some);
+            let found: Vec<Child> = self.client.query_all(&query).await?;
+            children.extend(found.into_iter().map(|child| (child.partition, child.parent)));
+        }
+        Ok(children)
+    }
+
     /// The head of an instance that exists.
     async fn record(&self, operation: &str, instance: &str) -> Result<Option<Record>, ProviderError> {
         let partition = keys::instance_partition(operation, instance)?;
@@ -196,7 +217,8 @@ impl ProviderAdmin for CosmosDBProvider {
 
     async fn get_queue_depths(&self) -> Result<QueueDepths, ProviderError> {
         let count = |total: u64| usize::try_from(total).unwrap_or(usize::MAX);
-        let waiting = "c.type = 'head' AND IS_DEFINED(c.turnReadyAt) AND NOT IS_DEFINED(c.lock)";
+        // The index of what waits, not of all heads: runtimes ask for this once a minute.
+        let waiting = "c.turnReadyAt > 0 AND NOT IS_DEFINED(c.lock)";
         let messages = "SUM(ARRAY_LENGTH(c.inbox) + c.backlog.count)";
         Ok(QueueDepths {
             orchestrator_queue: count(self.inner.total(messages, waiting).await?),
@@ -211,6 +233,19 @@ impl ProviderAdmin for CosmosDBProvider {
     async fn list_children(&self, instance_id: &str) -> Result<Vec<String>, ProviderError> {
         let text = format!("SELECT c.instanceId, c.createdAt FROM c WHERE {EXISTS} AND c.parent = @parent");
         self.inner.instances(Query::new("listChildren", text).bind("@parent", instance_id)).await
+    }
+
+    /// Level by level: a query for each of them, whatever its width, or a few.
+    async fn get_instance_tree(&self, instance_id: &str) -> Result<InstanceTree, ProviderError> {
+        let mut all_ids = vec![instance_id.to_owned()];
+        let mut level = 0;
+        while level < all_ids.len() {
+            let children = self.inner.children(&all_ids[level..]).await?;
+            level = all_ids.len();
+            let ids = children.iter().map(|(partition, _)| keys::partition_instance(partition).to_owned());
+            all_ids.extend(ids);
+        }
+        Ok(InstanceTree { root_id: instance_id.to_owned(), all_ids })
     }
 
     async fn get_parent_id(&self, instance_id: &str) -> Result<Option<String>, ProviderError> {

@@ -5,6 +5,8 @@
 //! document decides; then each is purged. Whoever crashes in between, the reconciler of some process finishes:
 //! a committed deletion is purged, one that was not is undone.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use duroxide::providers::{
@@ -13,7 +15,8 @@ use duroxide::providers::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::admin::{EXISTS, not_found};
+use super::admin::{EXISTS, IN_VALUES, not_found};
+use super::discovery::Kind;
 use super::{CosmosDBProvider, Inner, unique};
 use crate::cosmos::client::Query;
 use crate::model::documents::{Changed, Outbox};
@@ -52,6 +55,14 @@ impl Deletion {
     }
 }
 
+/// An instance that a filter selects.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Selected {
+    instance_id: String,
+    completed_at: Option<f64>,
+}
+
 /// What one call of `purgeInstance` or `pruneExecutions` removed.
 #[derive(Debug, Deserialize)]
 struct Removed {
@@ -64,7 +75,7 @@ struct Removed {
 
 impl Inner {
     pub(super) async fn delete_instances(
-        &self,
+        self: &Arc<Self>,
         ids: &[String],
         force: bool,
     ) -> Result<DeleteInstanceResult, ProviderError> {
@@ -123,43 +134,31 @@ impl Inner {
                 }
             }
         }
-        let children = Query::new(
-            "listChildren",
-            format!(
-                "SELECT TOP 1 c.instanceId, c.parent FROM c WHERE {EXISTS} \
-                 AND ARRAY_CONTAINS(@ids, c.parent) AND NOT ARRAY_CONTAINS(@partitions, c.instanceId)"
-            ),
-        )
-        .bind("@ids", ids)
-        .bind("@partitions", deletion.partitions.as_slice());
-        #[derive(Deserialize)]
-        struct Child {
-            #[serde(rename = "instanceId")]
-            partition: String,
-            parent: String,
+        let marked: HashSet<&str> = deletion.partitions.iter().map(String::as_str).collect();
+        for (partition, parent) in self.children(ids).await? {
+            if !marked.contains(partition.as_str()) {
+                let child = keys::partition_instance(&partition);
+                return Err(ProviderError::permanent(
+                    operation,
+                    format!(
+                        "Cannot delete: instance {parent} has child {child} that is not among those to delete. Re-fetch the tree and retry."
+                    ),
+                ));
+            }
         }
-        match self.client.query_all::<Child>(&children).await?.first() {
-            None => Ok(()),
-            Some(Child { partition, parent }) => Err(ProviderError::permanent(
-                operation,
-                format!(
-                    "Cannot delete: instance {parent} has child {} that is not among those to delete. Re-fetch the tree and retry.",
-                    keys::partition_instance(partition)
-                ),
-            )),
-        }
+        Ok(())
     }
 
     async fn undo(&self, deletion: &Deletion) -> Result<(), ProviderError> {
         let argument = json!({ "deletionId": deletion.id, "undo": true });
         for partition in &deletion.partitions {
             let _: Changed = self.procedure("markDeletion", partition, &argument).await?;
-            self.turns.now();
+            self.discovery.look_now(Kind::Turns);
         }
         self.forget(deletion).await
     }
 
-    async fn purge_all(&self, deletion: &Deletion) -> Result<Removed, ProviderError> {
+    async fn purge_all(self: &Arc<Self>, deletion: &Deletion) -> Result<Removed, ProviderError> {
         let mut total = Removed { status: String::new(), executions: 0, events: 0, messages: 0 };
         for partition in &deletion.partitions {
             loop {
@@ -168,6 +167,7 @@ impl Inner {
                 total.executions += removed.executions;
                 total.events += removed.events;
                 total.messages += removed.messages;
+                self.known.forget(partition);
                 match removed.status.as_str() {
                     "purged" => break,
                     "owes" => self.deliver_owed(partition).await?,
@@ -180,7 +180,7 @@ impl Inner {
     }
 
     /// Delivers what an instance still owes others; its deletion must not lose it.
-    async fn deliver_owed(&self, partition: &str) -> Result<(), ProviderError> {
+    async fn deliver_owed(self: &Arc<Self>, partition: &str) -> Result<(), ProviderError> {
         let query = Query::new(
             "listOutbox",
             "SELECT c.id, c.instanceId, c[\"to\"], c.message FROM c WHERE c.type = 'outbox'",
@@ -203,7 +203,7 @@ impl Inner {
     }
 
     /// Finishes a deletion that somebody began and left.
-    pub(super) async fn finish_deletion(&self, id: &str) -> Result<(), ProviderError> {
+    pub(super) async fn finish_deletion(self: &Arc<Self>, id: &str) -> Result<(), ProviderError> {
         let Some(deletion) = self.client.read::<Deletion>(SYSTEM_PARTITION, id).await? else {
             return Ok(());
         };
@@ -243,7 +243,7 @@ impl Inner {
     }
 
     pub(super) async fn delete_bulk(
-        &self,
+        self: &Arc<Self>,
         provider: &CosmosDBProvider,
         filter: InstanceFilter,
     ) -> Result<DeleteInstanceResult, ProviderError> {
@@ -261,40 +261,40 @@ impl Inner {
         Ok(total)
     }
 
-    /// Instances a filter selects, those that ended first first.
+    /// Instances a filter selects, as many as it allows, those that ended first first.
     async fn filtered(
         &self,
         operation: &str,
         filter: &InstanceFilter,
         condition: &str,
     ) -> Result<Vec<String>, ProviderError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Row {
-            instance_id: String,
-            completed_at: Option<f64>,
-        }
         let limit = filter.limit.unwrap_or(BULK_LIMIT);
         let mut text =
             format!("SELECT TOP @limit c.instanceId, c.completedAt FROM c WHERE {EXISTS} {condition}");
-        if filter.instance_ids.is_some() {
-            text.push_str(" AND ARRAY_CONTAINS(@partitions, c.instanceId)");
-        }
         if filter.completed_before.is_some() {
             text.push_str(" AND c.completedAt < @before");
         }
         let mut query = Query::new("selectInstances", text).bind("@limit", limit);
-        if let Some(ids) = &filter.instance_ids {
-            let partitions = ids
-                .iter()
-                .map(|id| keys::instance_partition(operation, id))
-                .collect::<Result<Vec<_>, _>>()?;
-            query = query.bind("@partitions", partitions);
-        }
         if let Some(before) = filter.completed_before {
             query = query.bind("@before", before);
         }
-        let mut rows: Vec<Row> = self.client.query_all(&query).await?;
+        // Without one of these, running instances are selected too: they have no such time to be ordered by.
+        let ended = filter.completed_before.is_some() || !condition.is_empty();
+        let finish = |query: Query| if ended { query.order_by("c.completedAt") } else { query };
+        let mut rows: Vec<Selected> = Vec::new();
+        match &filter.instance_ids {
+            None => rows = self.client.query_all(&finish(query)).await?,
+            Some(ids) => {
+                let partitions = ids
+                    .iter()
+                    .map(|id| keys::instance_partition(operation, id))
+                    .collect::<Result<Vec<_>, _>>()?;
+                for some in partitions.chunks(IN_VALUES) {
+                    let query = finish(query.clone().and_in("c.instanceId", some));
+                    rows.extend(self.client.query_all(&query).await?);
+                }
+            }
+        }
         rows.sort_by(|a, b| {
             a.completed_at.unwrap_or(f64::MAX).total_cmp(&b.completed_at.unwrap_or(f64::MAX))
         });

@@ -1,198 +1,392 @@
-//! Finding documents that deserve a dispatcher: one narrow index range per physical partition.
+//! One loop per process that finds what became ready elsewhere: a narrow index range per physical partition,
+//! asked often while it finds something and ever more rarely while it does not. What this process hid itself
+//! (timers, delays) it knows and need not look for.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use duroxide::TagFilter;
-use serde::Deserialize;
+use duroxide::providers::ProviderError;
+use serde_json::Value;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::Inner;
+use super::candidates::{Candidate, PAGE, spread};
 use crate::cosmos::Failure;
 use crate::cosmos::client::Query;
+use crate::model::documents::VersionRange;
 
-/// Candidates asked of each physical partition at a time.
-pub(crate) const PAGE: usize = 32;
+/// Pause after a look that found something; doubles up to `idle_poll_interval` while nothing is found.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
-/// A document that is ready, as far as its index entry says; the lock procedure decides.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(crate) struct Candidate {
-    #[serde(rename = "instanceId")]
-    pub(crate) partition: String,
-    pub(crate) id: String,
-    #[serde(rename = "at")]
-    pub(crate) ready_at: f64,
-    pub(crate) slot: u8,
-    pub(crate) session: Option<String>,
+/// Pause after a look that filled its page: there is more where that came from.
+const PAUSE_BETWEEN_PAGES: Duration = Duration::from_millis(5);
+
+/// From this pause on, one probe for both queues replaces a search for each, as long as it finds nothing.
+const IDLE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Due times remembered. Beyond that the loop finds what is due, up to one interval later.
+const MAX_DUE: usize = 10_000;
+
+/// The two queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Turns,
+    Work,
 }
 
-/// Versions a dispatcher can replay, packed; see `items::packed`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct VersionRange {
-    pub(crate) min: u64,
-    pub(crate) max: u64,
+/// What a dispatcher looks for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Search {
+    kind: Kind,
+    condition: String,
+    parameters: Vec<(String, Value)>,
 }
 
-impl Inner {
-    /// Instances that are ready for a turn, the one that waits longest first.
-    pub(crate) async fn ready_turns(&self, filter: Option<VersionRange>) -> Result<Vec<Candidate>, Failure> {
-        let pinned = match filter {
-            Some(_) => " AND (NOT IS_DEFINED(c.pinned) OR (c.pinned >= @min AND c.pinned <= @max))",
-            None => "",
-        };
-        let mut query = Query::new(
-            "discoverTurns",
-            format!(
-                "SELECT TOP {PAGE} c.instanceId, c.id, c.turnReadyAt AS at, c.slot FROM c \
-                 WHERE c.turnReadyAt <= GetCurrentTimestampStatic(){pinned} ORDER BY c.turnReadyAt"
-            ),
-        );
-        if let Some(range) = filter {
-            query = query.bind("@min", range.min).bind("@max", range.max);
+impl Search {
+    /// Instances that are ready for a turn.
+    pub(crate) fn turns(range: Option<VersionRange>) -> Self {
+        let mut condition = "c.turnReadyAt <= GetCurrentTimestampStatic()".to_owned();
+        let mut parameters = Vec::new();
+        if let Some(range) = range {
+            condition.push_str(" AND (NOT IS_DEFINED(c.pinned) OR (c.pinned >= @min AND c.pinned <= @max))");
+            parameters.push(("@min".to_owned(), range.min.into()));
+            parameters.push(("@max".to_owned(), range.max.into()));
         }
-        self.candidates(&query).await
+        Self { kind: Kind::Turns, condition, parameters }
     }
 
-    /// Work items that are ready and that the filter allows, the one that waits longest first. Items of the
-    /// sessions in `foreign` are left out; without `sessions`, items of any session.
-    pub(crate) async fn ready_work(
-        &self,
-        tags: &TagFilter,
-        sessions: bool,
-        foreign: &[String],
-    ) -> Result<Vec<Candidate>, Failure> {
-        let mut conditions = String::new();
-        let names: Vec<String> = tag_names(tags).iter().map(|(name, _)| name.clone()).collect();
+    /// Work items that are ready and that the filter allows. Items of the sessions in `foreign` are left out;
+    /// without `sessions`, items of any session.
+    pub(crate) fn work(tags: &TagFilter, sessions: bool, foreign: &[String]) -> Self {
+        let mut condition = "c.workReadyAt <= GetCurrentTimestampStatic()".to_owned();
+        let mut parameters: Vec<(String, Value)> = Vec::new();
+        for (n, tag) in sorted(tags).into_iter().enumerate() {
+            parameters.push((format!("@tag{n}"), tag.as_str().into()));
+        }
+        let names: Vec<&str> = parameters.iter().map(|(name, _)| name.as_str()).collect();
+        let listed = names.join(", ");
         match tags {
             TagFilter::Any => {}
-            TagFilter::DefaultOnly => conditions.push_str(" AND NOT IS_DEFINED(c.tag)"),
-            TagFilter::Tags(_) => conditions.push_str(&format!(" AND c.tag IN ({})", names.join(", "))),
-            TagFilter::DefaultAnd(_) => conditions
-                .push_str(&format!(" AND (NOT IS_DEFINED(c.tag) OR c.tag IN ({}))", names.join(", "))),
-            TagFilter::None => return Ok(Vec::new()),
+            TagFilter::DefaultOnly => condition.push_str(" AND NOT IS_DEFINED(c.tag)"),
+            TagFilter::Tags(_) => condition.push_str(&format!(" AND c.tag IN ({listed})")),
+            TagFilter::DefaultAnd(_) => {
+                condition.push_str(&format!(" AND (NOT IS_DEFINED(c.tag) OR c.tag IN ({listed}))"));
+            }
+            TagFilter::None => condition.push_str(" AND false"),
         }
         if !sessions {
-            conditions.push_str(" AND NOT IS_DEFINED(c.session)");
+            condition.push_str(" AND NOT IS_DEFINED(c.session)");
         } else if !foreign.is_empty() {
-            conditions
-                .push_str(" AND (NOT IS_DEFINED(c.session) OR NOT ARRAY_CONTAINS(@foreign, c.session))");
+            condition.push_str(" AND (NOT IS_DEFINED(c.session) OR NOT ARRAY_CONTAINS(@foreign, c.session))");
+            parameters.push(("@foreign".to_owned(), foreign.into()));
         }
-        let mut query = Query::new(
-            "discoverWork",
-            format!(
-                "SELECT TOP {PAGE} c.instanceId, c.id, c.workReadyAt AS at, c.slot, c.session FROM c \
-                 WHERE c.workReadyAt <= GetCurrentTimestampStatic(){conditions} ORDER BY c.workReadyAt"
-            ),
-        );
-        for (name, tag) in tag_names(tags) {
-            query = query.bind(name, tag);
-        }
-        if sessions && !foreign.is_empty() {
-            query = query.bind("@foreign", foreign);
-        }
-        self.candidates(&query).await
+        Self { kind: Kind::Work, condition, parameters }
     }
 
-    async fn candidates(&self, query: &Query) -> Result<Vec<Candidate>, Failure> {
-        let mut found: Vec<Candidate> = self.client.query_all(query).await?;
-        found.sort_by(|a, b| a.ready_at.total_cmp(&b.ready_at));
-        Ok(found)
+    /// The candidates that wait longest.
+    fn query(&self) -> Query {
+        let (operation, ready_at) = match self.kind {
+            Kind::Turns => ("discoverTurns", "c.turnReadyAt"),
+            Kind::Work => ("discoverWork", "c.workReadyAt"),
+        };
+        let text = format!(
+            "SELECT TOP {PAGE} c.instanceId, c.id, {ready_at} AS at, c.slot, c.tag, c.session, c.pinned FROM c \
+             WHERE {} ORDER BY {ready_at}",
+            self.condition
+        );
+        self.bind(Query::new(operation, text))
+    }
+
+    /// Whether either search would find anything. Their parameters have different names.
+    fn probe(turns: &Self, work: &Self) -> Query {
+        let text =
+            format!("SELECT TOP 1 VALUE c.id FROM c WHERE ({}) OR ({})", turns.condition, work.condition);
+        work.bind(turns.bind(Query::new("probe", text)))
+    }
+
+    fn bind(&self, query: Query) -> Query {
+        self.parameters.iter().fold(query, |query, (name, value)| query.bind(name, value.clone()))
     }
 }
 
-/// Parameters for the tags of a filter, in a stable order so that the query text is too.
-fn tag_names(tags: &TagFilter) -> Vec<(String, String)> {
+/// The tags of a filter in a stable order, so that the query text is stable too.
+fn sorted(tags: &TagFilter) -> Vec<&String> {
     let (TagFilter::Tags(set) | TagFilter::DefaultAnd(set)) = tags else {
         return Vec::new();
     };
     let mut sorted: Vec<&String> = set.iter().collect();
     sorted.sort();
-    sorted.into_iter().enumerate().map(|(i, tag)| (format!("@tag{i}"), tag.clone())).collect()
+    sorted
 }
 
-/// Candidates that some dispatcher of this process is locking right now: the others need not try.
-#[derive(Debug, Default)]
-pub(crate) struct InFlight {
-    candidates: Mutex<HashSet<(String, String)>>,
-    released: Notify,
-}
-
-/// Gives the candidate free again when dropped.
+/// What becomes ready at a time this process knows.
 #[derive(Debug)]
-pub(crate) struct Claim<'a> {
-    all: &'a InFlight,
-    candidate: (String, String),
+pub(crate) enum Due {
+    Turn(Candidate),
+    /// Some work item: a look tells which.
+    Work,
 }
 
-impl InFlight {
-    pub(crate) fn claim(&self, candidate: &Candidate) -> Option<Claim<'_>> {
-        let key = (candidate.partition.clone(), candidate.id.clone());
-        let fresh = self.candidates.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
-        fresh.then_some(Claim { all: self, candidate: key })
-    }
-
-    /// Waits for the next claim to be given free, from the time of this call on.
-    pub(crate) fn released(&self) -> tokio::sync::futures::Notified<'_> {
-        self.released.notified()
-    }
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        self.all.candidates.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.candidate);
-        self.all.released.notify_waiters();
-    }
-}
-
-/// How a search for work ended.
+/// When to look next.
 #[derive(Debug)]
-pub(crate) enum Found<T> {
-    /// This is locked now.
-    Locked(T),
-    /// Nothing is left that this caller could take.
-    Nothing,
-    /// All that is left is being locked by others of this process, who may yet fail.
-    Busy,
+pub(crate) struct Discovery {
+    rouse: Notify,
+    pace: Mutex<Pace>,
+    /// Longest pause.
+    longest: Duration,
 }
 
-/// A full page means more work than the process can take at once: each process then starts at its own place,
-/// so that they rarely try for the same documents. A page that is not full is taken in order.
-pub(crate) fn spread(candidates: &mut [Candidate], start: u8) {
-    if candidates.len() >= PAGE {
-        candidates.sort_by_key(|candidate| candidate.slot.wrapping_sub(start));
+#[derive(Debug)]
+struct Pace {
+    next: Instant,
+    pause: Duration,
+    /// Looks at one queue alone that will not wait for that.
+    turns: Option<Instant>,
+    work: Option<Instant>,
+    due: BTreeMap<(Instant, u64), Due>,
+    numbered: u64,
+}
+
+impl Pace {
+    fn special(&mut self, kind: Kind) -> &mut Option<Instant> {
+        match kind {
+            Kind::Turns => &mut self.turns,
+            Kind::Work => &mut self.work,
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Discovery {
+    pub(crate) fn new(longest: Duration) -> Self {
+        let pace = Pace {
+            next: Instant::now(),
+            pause: FIRST_PAUSE,
+            turns: None,
+            work: None,
+            due: BTreeMap::new(),
+            numbered: 0,
+        };
+        Self { rouse: Notify::new(), pace: Mutex::new(pace), longest: longest.max(FIRST_PAUSE) }
+    }
 
-    fn candidate(slot: u8) -> Candidate {
-        Candidate {
-            partition: format!("p{slot}"),
-            id: "head".into(),
-            ready_at: f64::from(slot),
-            slot,
-            session: None,
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody waits: the loop sees what is to be done.
+    pub(crate) fn rouse(&self) {
+        self.rouse.notify_one();
+    }
+
+    /// Looks at a queue as soon as somebody waits.
+    pub(crate) fn look_now(&self, kind: Kind) {
+        *self.pace().special(kind) = Some(Instant::now());
+        self.rouse();
+    }
+
+    /// Something becomes ready after `delay`.
+    pub(crate) fn remember(&self, delay: Duration, due: Due) {
+        let Some(at) = Instant::now().checked_add(delay) else {
+            return;
+        };
+        let mut pace = self.pace();
+        if pace.due.len() < MAX_DUE {
+            pace.numbered += 1;
+            let number = pace.numbered;
+            pace.due.insert((at, number), due);
+        }
+        drop(pace);
+        self.rouse();
+    }
+
+    fn take_due(&self, now: Instant) -> Vec<Due> {
+        let mut pace = self.pace();
+        let later = pace.due.split_off(&(now, u64::MAX));
+        std::mem::replace(&mut pace.due, later).into_values().collect()
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.pace().due.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Which of the wanted searches to make now; if none, when.
+    fn plan(&self, now: Instant, turns: Vec<Search>, work: Vec<Search>) -> Result<Plan, Option<Instant>> {
+        let mut pace = self.pace();
+        if now >= pace.next && !(turns.is_empty() && work.is_empty()) {
+            (pace.turns, pace.work) = (None, None);
+            return Ok(Plan { idle: pace.pause >= IDLE_PAUSE, turns, work });
+        }
+        let mut plan = Plan { idle: false, turns: Vec::new(), work: Vec::new() };
+        let mut soonest: Option<Instant> = None;
+        for (kind, searches) in [(Kind::Turns, turns), (Kind::Work, work)] {
+            if searches.is_empty() {
+                continue;
+            }
+            let next = pace.next;
+            let special = pace.special(kind);
+            let at = special.map_or(next, |special| special.min(next));
+            if at <= now {
+                *special = None;
+                match kind {
+                    Kind::Turns => plan.turns = searches,
+                    Kind::Work => plan.work = searches,
+                }
+            } else {
+                soonest = Some(soonest.map_or(at, |soonest| soonest.min(at)));
+            }
+        }
+        if plan.turns.is_empty() && plan.work.is_empty() { Err(soonest) } else { Ok(plan) }
+    }
+
+    /// A look is over.
+    fn looked(&self, found: bool, full: &[Kind]) {
+        let now = Instant::now();
+        let mut pace = self.pace();
+        for kind in full {
+            *pace.special(*kind) = Some(now + PAUSE_BETWEEN_PAGES);
+        }
+        pace.pause = if found { FIRST_PAUSE } else { pace.pause };
+        pace.next = now + pace.pause;
+        if !found {
+            pace.pause = (pace.pause * 2).min(self.longest);
         }
     }
 
-    #[test]
-    fn a_claim_excludes_others_until_it_is_dropped() {
-        let all = InFlight::default();
-        let first = all.claim(&candidate(1));
-        assert!(first.is_some() && all.claim(&candidate(1)).is_none() && all.claim(&candidate(2)).is_some());
-        drop(first);
-        assert!(all.claim(&candidate(1)).is_some());
+    fn failed(&self) {
+        let mut pace = self.pace();
+        pace.pause = self.longest;
+        pace.next = Instant::now() + self.longest;
+    }
+}
+
+/// Searches to make now.
+#[derive(Debug)]
+struct Plan {
+    /// Nothing has been found for a while.
+    idle: bool,
+    turns: Vec<Search>,
+    work: Vec<Search>,
+}
+
+impl Inner {
+    /// Asks all physical partitions.
+    pub(crate) async fn search(&self, search: &Search) -> Result<Vec<Candidate>, Failure> {
+        let mut found: Vec<Candidate> = self.client.query_all(&search.query()).await?;
+        found.sort_by(|a, b| a.ready_at.total_cmp(&b.ready_at));
+        spread(&mut found, self.start_slot);
+        Ok(found)
     }
 
-    #[test]
-    fn few_candidates_keep_their_order_and_many_start_at_the_own_slot() {
-        let mut few: Vec<Candidate> = (0..3).map(candidate).collect();
-        spread(&mut few, 2);
-        assert_eq!(few.iter().map(|c| c.slot).collect::<Vec<_>>(), [0, 1, 2]);
-        let mut many: Vec<Candidate> = (0..40).map(candidate).collect();
-        spread(&mut many, 38);
-        assert_eq!(many.iter().map(|c| c.slot).take(4).collect::<Vec<_>>(), [38, 39, 0, 1]);
+    /// One round of the loop: looks if it is time to. Answers when the next is due.
+    async fn discover(&self) -> Option<Instant> {
+        let now = Instant::now();
+        for due in self.discovery.take_due(now) {
+            match due {
+                Due::Turn(candidate) => {
+                    self.turns.candidates.push(candidate);
+                    self.turns.wake();
+                }
+                Due::Work => *self.discovery.pace().special(Kind::Work) = Some(now),
+            }
+        }
+        let plan = match self.discovery.plan(now, self.turns.wanted(), self.work.wanted()) {
+            Ok(plan) => plan,
+            Err(later) => {
+                let due = self.discovery.next_due();
+                return [later, due].into_iter().flatten().min();
+            }
+        };
+        let started = Instant::now();
+        match self.look(&plan).await {
+            Ok((found, full)) => self.discovery.looked(found, &full),
+            Err(failure) => {
+                tracing::warn!(error = %failure, "looking for work failed");
+                self.discovery.failed();
+                let error = ProviderError::from(failure);
+                self.turns.fail(error.clone());
+                self.work.fail(error);
+            }
+        }
+        self.counters.looked(started.elapsed());
+        Some(Instant::now())
+    }
+
+    /// Answers whether anything was found, and which queues have more.
+    async fn look(&self, plan: &Plan) -> Result<(bool, Vec<Kind>), Failure> {
+        if let (true, [turns], [work]) = (plan.idle, plan.turns.as_slice(), plan.work.as_slice()) {
+            let probed: Vec<Value> = self.client.query_all(&Search::probe(turns, work)).await?;
+            if probed.is_empty() {
+                return Ok((false, Vec::new()));
+            }
+        }
+        let (mut any, mut full) = (false, Vec::new());
+        let searches = plan.turns.iter().chain(&plan.work);
+        let looks = searches.map(|search| async move { (search.kind, self.search(search).await) });
+        for (kind, found) in futures_util::future::join_all(looks).await {
+            let found = found?;
+            any |= !found.is_empty();
+            if found.len() >= PAGE {
+                full.push(kind);
+            }
+            self.found(kind, found);
+        }
+        Ok((any, full))
+    }
+
+    fn found(&self, kind: Kind, found: Vec<Candidate>) {
+        if found.is_empty() {
+            return;
+        }
+        match kind {
+            Kind::Turns => {
+                self.turns.candidates.merge(found);
+                self.turns.wake();
+            }
+            Kind::Work => {
+                self.work.candidates.merge(found);
+                self.work.wake();
+            }
+        }
+    }
+}
+
+/// The background task that looks for work while dispatchers wait.
+#[derive(Debug)]
+pub(crate) struct Loop(tokio::task::JoinHandle<()>);
+
+impl Loop {
+    pub(crate) fn start(inner: &Arc<Inner>) -> Self {
+        let inner: Weak<Inner> = Arc::downgrade(inner);
+        Self(tokio::spawn(async move {
+            // The state of the loop outlives a pause; the provider need not.
+            let Some(discovery) = inner.upgrade().map(|inner| Arc::clone(&inner.discovery)) else {
+                return;
+            };
+            loop {
+                let next = match inner.upgrade() {
+                    Some(inner) => inner.discover().await,
+                    None => return,
+                };
+                let pause = async {
+                    match next {
+                        Some(next) => tokio::time::sleep_until(next).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = discovery.rouse.notified() => {}
+                    () = pause => {}
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

@@ -1,13 +1,20 @@
 //! Reading and appending history outside turns.
 
+use std::sync::Arc;
+
 use duroxide::providers::ProviderError;
 use duroxide::{Event, INITIAL_EXECUTION_ID};
 use serde_json::json;
+use tokio::time::Instant;
 
+use super::known::History;
 use super::{Inner, unique};
-use crate::cosmos::client::Query;
-use crate::model::documents::{Changed, HEAD, Head, Page};
+use crate::cosmos::client::{Fresh, Query};
+use crate::model::documents::{Changed, HEAD, Head, HeadFacts, Page};
 use crate::model::{items, keys};
+
+/// Events are numbered from here.
+const FIRST_EVENT: u64 = 1;
 
 impl Inner {
     pub(super) async fn head(&self, partition: &str) -> Result<Option<Head>, ProviderError> {
@@ -33,10 +40,88 @@ impl Inner {
 
     pub(crate) async fn read_current(&self, instance: &str) -> Result<Vec<Event>, ProviderError> {
         let partition = keys::instance_partition("read", instance)?;
-        match self.head(&partition).await? {
-            Some(head) if head.events > 0 => self.events("read", &partition, head.execution).await,
-            _ => Ok(Vec::new()),
+        let Some(facts) = self.facts(&partition).await? else {
+            return Ok(Vec::new());
+        };
+        let history = self.history(&partition, &facts, Vec::new()).await?;
+        history
+            .map(Arc::unwrap_or_clone)
+            .map_err(|error| unreadable("read", &partition, facts.execution, &error))
+    }
+
+    /// What is known of a head: as this process saw it a moment ago, or as it is now.
+    pub(super) async fn facts(&self, partition: &str) -> Result<Option<HeadFacts>, ProviderError> {
+        let known = self.known.facts(partition);
+        let known = match known {
+            Some((facts, true)) => {
+                self.counters.read_from_cache();
+                return Ok(Some(facts));
+            }
+            Some((facts, false)) => Some(facts),
+            None => None,
+        };
+        let asked = Instant::now();
+        let etag = known.as_ref().map(|facts| facts.etag.as_str());
+        let facts = match (self.client.read_if_changed(partition, HEAD, etag).await?, known) {
+            (Fresh::Changed(facts), _) => facts,
+            (Fresh::NotChanged, Some(facts)) => {
+                self.counters.read_not_changed();
+                facts
+            }
+            (Fresh::NotChanged, None) | (Fresh::Absent, _) => {
+                self.known.forget(partition);
+                return Ok(None);
+            }
+        };
+        self.known.learn(partition, &facts, asked);
+        Ok(Some(facts))
+    }
+
+    /// The history of the execution that `facts` speak of: what is known here, then the `pages` that the service
+    /// sent along, then what is still missing. Unreadable events are an error (the inner one), never left out.
+    pub(super) async fn history(
+        &self,
+        partition: &str,
+        facts: &HeadFacts,
+        mut pages: Vec<Page>,
+    ) -> Result<Result<Arc<Vec<Event>>, String>, ProviderError> {
+        if facts.last_event == 0 {
+            return Ok(Ok(Arc::default()));
         }
+        let known = self.known.history(partition, facts);
+        self.counters.history(known.is_some());
+        let last_known = known.as_ref().map_or(0, |known| known.last);
+        if known.is_none() && pages.first().is_some_and(|page| page.first > FIRST_EVENT) {
+            // The beginning was known when the request was sent, and has been evicted since.
+            pages.clear();
+        }
+        pages.retain(|page| page.first > last_known);
+        let have = pages.last().map_or(last_known, |page| page.last);
+        if have < facts.last_event {
+            pages.extend(self.pages(partition, facts.execution, have).await?);
+        }
+        // Others may have committed more since.
+        pages.retain(|page| page.last <= facts.last_event);
+        let (new, bytes) = match self.parse(partition, pages).await? {
+            Ok(parsed) => parsed,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut history = known.unwrap_or_else(|| History {
+            incarnation: facts.incarnation.clone(),
+            execution: facts.execution,
+            last: 0,
+            events: Arc::default(),
+            bytes: 0,
+        });
+        if new.is_empty() {
+            return Ok(Ok(history.events));
+        }
+        Arc::make_mut(&mut history.events).extend(new);
+        history.last = facts.last_event;
+        history.bytes += bytes;
+        let events = Arc::clone(&history.events);
+        self.known.keep(partition, history);
+        Ok(Ok(events))
     }
 
     pub(crate) async fn read_execution(
@@ -55,30 +140,30 @@ impl Inner {
         execution: u64,
     ) -> Result<Vec<Event>, ProviderError> {
         let pages = self.pages(partition, execution, 0).await?;
-        self.parse(partition, pages).await?.map_err(|error| {
-            let instance = keys::partition_instance(partition);
-            let what = format!("history of {instance:?}, execution {execution}, cannot be read: {error}");
-            ProviderError::permanent(operation, what)
-        })
+        let parsed = self.parse(partition, pages).await?;
+        parsed.map(|(events, _)| events).map_err(|error| unreadable(operation, partition, execution, &error))
     }
 
-    /// The events of pages. Unreadable events are an error (the inner one), never left out.
-    pub(super) async fn parse(
+    /// The events of pages and their size. Unreadable events are an error (the inner one), never left out.
+    async fn parse(
         &self,
         partition: &str,
         pages: Vec<Page>,
-    ) -> Result<Result<Vec<Event>, String>, ProviderError> {
-        let mut events = Vec::new();
+    ) -> Result<Result<(Vec<Event>, usize), String>, ProviderError> {
+        let (mut events, mut bytes) = (Vec::new(), 0);
         for payload in pages.into_iter().flat_map(|page| page.events) {
-            let Some(text) = self.text(partition, payload).await? else {
+            let Some(texts) = self.event_texts(partition, payload).await? else {
                 return Ok(Err("the text of an event is missing".to_owned()));
             };
-            match serde_json::from_str(&text) {
-                Ok(event) => events.push(event),
-                Err(error) => return Ok(Err(error.to_string())),
+            for text in texts {
+                bytes += text.len();
+                match serde_json::from_str(&text) {
+                    Ok(event) => events.push(event),
+                    Err(error) => return Ok(Err(error.to_string())),
+                }
             }
         }
-        Ok(Ok(events))
+        Ok(Ok((events, bytes)))
     }
 
     pub(crate) async fn append_history(
@@ -100,6 +185,7 @@ impl Inner {
             "page": page,
         });
         let changed: Changed = self.procedure("appendHistory", &partition, &argument).await?;
+        self.known.forget(&partition);
         if changed.status == "appended" {
             return Ok(());
         }
@@ -109,4 +195,12 @@ impl Inner {
             format!("duplicate event: event {} does not follow event {last}", page.first),
         ))
     }
+}
+
+fn unreadable(operation: &str, partition: &str, execution: u64, error: &str) -> ProviderError {
+    let instance = keys::partition_instance(partition);
+    ProviderError::permanent(
+        operation,
+        format!("history of {instance:?}, execution {execution}, cannot be read: {error}"),
+    )
 }

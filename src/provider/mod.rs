@@ -1,19 +1,27 @@
 //! The provider: duroxide's trait on the one side, procedures and queries on the other.
 
 mod admin;
+mod candidates;
+mod commit;
+mod counters;
 mod deletion;
 mod discovery;
+mod handoff;
 mod history;
+mod known;
+mod leases;
+mod order;
 mod outbox;
+mod queue;
 mod sessions;
 mod staging;
 mod state;
 mod turns;
-mod wake;
 mod work;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +32,7 @@ use duroxide::providers::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::config::{CosmosDBProviderConfig, Deployment};
 use crate::cosmos::auth::MasterKey;
@@ -33,9 +42,15 @@ use crate::cosmos::stats::OperationStats;
 use crate::cosmos::transport::Transport;
 use crate::cosmos::{Client, Failure, retry};
 use crate::schema::{self, procedures};
-use discovery::InFlight;
+pub use counters::Counters;
+use counters::Counting;
+use discovery::Discovery;
+use known::Known;
+use leases::Leases;
+use order::OrderClock;
 use sessions::ForeignSessions;
-use wake::{OrderClock, Wake};
+use turns::{TURNS_AHEAD, TurnQueue};
+use work::WorkQueue;
 
 /// A duroxide storage provider on one Cosmos DB container.
 ///
@@ -44,8 +59,8 @@ use wake::{OrderClock, Wake};
 #[derive(Clone)]
 pub struct CosmosDBProvider {
     inner: Arc<Inner>,
-    /// Stops the reconciler when the last clone goes.
-    _reconciler: Arc<outbox::Reconciler>,
+    /// Stops the background tasks when the last clone goes.
+    _background: Arc<(outbox::Reconciler, discovery::Loop)>,
     #[cfg(feature = "emulator")]
     _emulator: Option<cosmos_emulator::Emulator>,
 }
@@ -60,12 +75,13 @@ impl fmt::Debug for CosmosDBProvider {
 pub(crate) struct Inner {
     config: CosmosDBProviderConfig,
     client: Client,
-    /// Wakes orchestration dispatchers of this process.
-    turns: Wake,
-    /// Wakes worker dispatchers of this process.
-    work: Wake,
+    turns: TurnQueue,
+    work: WorkQueue,
+    discovery: Arc<Discovery>,
+    known: Known,
+    counters: Counting,
     order: OrderClock,
-    in_flight: InFlight,
+    leases: Leases,
     /// Where this process begins among many candidates.
     start_slot: u8,
     foreign_sessions: ForeignSessions,
@@ -131,16 +147,19 @@ impl CosmosDBProvider {
         schema::prepare(&client, config.deployment).await?;
         let inner = Arc::new(Inner {
             client,
-            turns: Wake::default(),
-            work: Wake::default(),
+            turns: TurnQueue::new(config.hand_off, TURNS_AHEAD),
+            work: WorkQueue::new(config.hand_off, 0),
+            discovery: Arc::new(Discovery::new(config.idle_poll_interval)),
+            known: Known::new(config.cache_bytes, config.cache_max_age),
+            counters: Counting::default(),
             order: OrderClock::default(),
-            in_flight: InFlight::default(),
+            leases: Leases::default(),
             start_slot: uuid::Uuid::new_v4().as_bytes()[0],
             foreign_sessions: ForeignSessions::default(),
             config,
         });
         Ok(Self {
-            _reconciler: Arc::new(outbox::Reconciler::start(&inner)),
+            _background: Arc::new((outbox::Reconciler::start(&inner), discovery::Loop::start(&inner))),
             inner,
             #[cfg(feature = "emulator")]
             _emulator: None,
@@ -175,6 +194,14 @@ impl CosmosDBProvider {
     }
 }
 
+impl CosmosDBProvider {
+    /// What hand-off and caches have saved so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.inner.counters.snapshot()
+    }
+}
+
 /// Database and container names the service refuses are refused here, by the name of the setting.
 fn check_name(setting: &str, value: &str) -> Result<(), ProviderError> {
     let bad = value.is_empty()
@@ -193,29 +220,49 @@ fn check_name(setting: &str, value: &str) -> Result<(), ProviderError> {
 }
 
 impl Inner {
-    /// Executes a procedure, repeating it while failures pass; a procedure that is not there is deployed.
+    /// Executes a procedure, repeating it while failures pass, at most for [`RETRY_BUDGET`].
     async fn procedure<T: DeserializeOwned>(
         &self,
         name: &'static str,
         partition: &str,
         argument: &impl Serialize,
     ) -> Result<T, Failure> {
+        let deadline = Instant::now() + RETRY_BUDGET;
+        Ok(self.procedure_before(|| deadline, name, partition, argument).await?.0)
+    }
+
+    /// Executes a procedure, repeating it while failures pass and `deadline` has not come; a procedure that is not
+    /// there is deployed. Answers also when the attempt that succeeded was sent.
+    async fn procedure_before<T: DeserializeOwned>(
+        &self,
+        deadline: impl Fn() -> Instant,
+        name: &'static str,
+        partition: &str,
+        argument: &impl Serialize,
+    ) -> Result<(T, Instant), Failure> {
         let procedure =
             procedures::find(name).ok_or_else(|| Failure::unexpected(name, "no such stored procedure"))?;
         let argument = encode(name, &[argument])?;
-        let call = || self.client.execute(name, &procedure.id, partition, &argument);
-        match retry::until(RETRY_BUDGET, call).await {
-            Err(failure)
-                if failure.is(404)
-                    && failure.sub_status != 1003
-                    && self.config.deployment == Deployment::Deploy =>
-            {
+        let call = || async {
+            let sent = Instant::now();
+            let answer = self.client.execute(name, &procedure.id, partition, &argument).await?;
+            Ok((answer, sent))
+        };
+        match retry::before(&deadline, call).await {
+            Err(failure) if failure.is_not_found() => {
+                if self.config.deployment == Deployment::Verify {
+                    let what = format!(
+                        "the stored procedure {} has gone missing; start once with Deployment::Deploy, which brings it back",
+                        procedure.id
+                    );
+                    return Err(Failure::unexpected(name, what));
+                }
                 tracing::warn!(
                     procedure = procedure.id,
                     "deploying a stored procedure that has gone missing"
                 );
                 procedures::deploy(&self.client, procedure).await?;
-                retry::until(RETRY_BUDGET, call).await
+                retry::before(&deadline, call).await
             }
             other => other,
         }
@@ -225,6 +272,16 @@ impl Inner {
 /// Milliseconds of a duration, for an argument. A thousand years are enough.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(1000 * 365 * 24 * 3600 * 1000)
+}
+
+/// Runs to its end even if the caller goes away meanwhile.
+async fn detached<T: Send + 'static>(
+    operation: &str,
+    work: impl Future<Output = Result<T, ProviderError>> + Send + 'static,
+) -> Result<T, ProviderError> {
+    tokio::spawn(work)
+        .await
+        .unwrap_or_else(|error| Err(ProviderError::retryable(operation, format!("interrupted: {error}"))))
 }
 
 fn unique() -> String {
@@ -260,7 +317,7 @@ impl Provider for CosmosDBProvider {
         metadata: ExecutionMetadata,
         cancelled_activities: Vec<ScheduledActivityIdentifier>,
     ) -> Result<(), ProviderError> {
-        let turn = turns::Turn {
+        let turn = commit::Turn {
             execution: execution_id,
             events: history_delta,
             work: worker_items,

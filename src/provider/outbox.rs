@@ -10,10 +10,9 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Inner, millis, unique};
+use super::{Inner, millis};
 use crate::cosmos::client::Query;
-use crate::model::documents::{Changed, NewMessage, Outbox, OutboxMessage, Payload};
-use crate::model::keys;
+use crate::model::documents::{NewMessage, Outbox, OutboxMessage, Payload};
 
 /// How long a receiver remembers what it has applied. The sender's copy is gone long before: it lives until
 /// the first delivery that is heard of.
@@ -53,7 +52,7 @@ impl Inner {
 
     /// Delivers messages of one sender, all receivers at once, each in the order of its messages; answers
     /// the ids of those that arrived.
-    async fn deliver<'a>(&self, partition: &str, messages: &'a [Outbox]) -> Vec<&'a str> {
+    async fn deliver<'a>(self: &Arc<Self>, partition: &str, messages: &'a [Outbox]) -> Vec<&'a str> {
         let mut by_receiver: BTreeMap<&str, Vec<&Outbox>> = BTreeMap::new();
         for message in messages {
             by_receiver.entry(&message.message.to).or_default().push(message);
@@ -87,7 +86,7 @@ impl Inner {
         }
     }
 
-    async fn deliver_one(&self, partition: &str, outbox: &Outbox) -> Result<(), ProviderError> {
+    async fn deliver_one(self: &Arc<Self>, partition: &str, outbox: &Outbox) -> Result<(), ProviderError> {
         let OutboxMessage { to, message } = &outbox.message;
         // The receiver cannot see documents of the sender's partition.
         let Some(item) = self.text(partition, message.item.clone()).await? else {
@@ -95,23 +94,12 @@ impl Inner {
             return Ok(());
         };
         let message = NewMessage { item: Payload::Inline(item), ..message.clone() };
-        let argument = json!({
-            "instanceId": to,
-            "slot": keys::slot(to),
-            "incarnation": unique(),
-            "nonce": unique(),
-            "key": outbox.id.trim_start_matches("o:"),
-            "markSeconds": MARK_SECONDS,
-            "after": self.order.latest(),
-            "messages": [message],
-        });
-        let changed: Changed = self.procedure("enqueueMessages", to, &argument).await?;
-        self.turn_changed(&changed);
-        Ok(())
+        let mark = (outbox.id.trim_start_matches("o:"), MARK_SECONDS);
+        self.send(to.clone(), Some(mark), message).await
     }
 
     /// Delivers stored messages of one sender, in the order of their commits; answers how many arrived.
-    pub(super) async fn deliver_owned(&self, partition: &str, mut messages: Vec<Outbox>) -> usize {
+    pub(super) async fn deliver_owned(self: &Arc<Self>, partition: &str, mut messages: Vec<Outbox>) -> usize {
         messages.sort_by_key(|message| place(&message.id));
         let ids = self.deliver(partition, &messages).await;
         self.settle(partition, &ids).await;
@@ -120,7 +108,7 @@ impl Inner {
 
     /// Delivers what has been lying in outboxes for longer than the configured age, and finishes deletions
     /// that somebody left.
-    async fn reconcile(&self) -> Result<(), ProviderError> {
+    async fn reconcile(self: &Arc<Self>) -> Result<(), ProviderError> {
         #[derive(Deserialize)]
         #[serde(tag = "type", rename_all = "camelCase")]
         enum Left {

@@ -27,6 +27,12 @@ impl ForeignSessions {
         known.iter().filter(|(_, (holder, _))| holder != owner).map(|(session, _)| session.clone()).collect()
     }
 
+    /// Whether somebody else than `owner` holds it.
+    pub(crate) fn is_foreign(&self, session: &str, owner: &str) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(session).is_some_and(|(holder, until)| holder != owner && *until > Instant::now())
+    }
+
     fn learn(&self, session: &str, holder: String, until: Instant) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(session.to_owned(), (holder, until));
     }

@@ -22,9 +22,27 @@ impl Inner {
     ) -> Result<Option<String>, ProviderError> {
         match payload {
             Payload::Inline(text) => Ok(Some(text)),
-            Payload::Stored { id } => {
+            Payload::Stored { id, .. } => match self.client.read(partition, &id).await? {
+                Some(TextDocument::One { text }) => Ok(Some(text)),
+                Some(TextDocument::Many { .. }) | None => Ok(None),
+            },
+        }
+    }
+
+    /// The texts of events: where many were staged together, one entry of a page stands for all of them.
+    pub(super) async fn event_texts(
+        &self,
+        partition: &str,
+        payload: Payload,
+    ) -> Result<Option<Vec<String>>, ProviderError> {
+        match payload {
+            Payload::Inline(text) => Ok(Some(vec![text])),
+            Payload::Stored { id, .. } => {
                 let document: Option<TextDocument> = self.client.read(partition, &id).await?;
-                Ok(document.map(|document| document.text))
+                Ok(document.map(|document| match document {
+                    TextDocument::One { text } => vec![text],
+                    TextDocument::Many { texts } => texts,
+                }))
             }
         }
     }
@@ -35,6 +53,10 @@ impl Inner {
         last_seen_version: u64,
     ) -> Result<Option<(Option<String>, u64)>, ProviderError> {
         let partition = keys::instance_partition("get_custom_status", instance)?;
+        match self.facts(&partition).await? {
+            Some(facts) if facts.custom_status_version > last_seen_version => {}
+            _ => return Ok(None),
+        }
         for _ in 0..ATTEMPTS {
             let Some(head) = self.head(&partition).await? else {
                 return Ok(None);
@@ -104,9 +126,10 @@ impl Inner {
         let values = if head.has_kv { self.kv_values(instance).await? } else { HashMap::new() };
         let first: Option<Page> = self.client.read(&partition, &format!("h:{}:1", head.execution)).await?;
         let first = match first.and_then(|page| page.events.into_iter().next()) {
-            Some(payload) => self.text(&partition, payload).await?,
+            Some(payload) => self.event_texts(&partition, payload).await?,
             None => None,
         };
+        let first = first.and_then(|texts| texts.into_iter().next());
         Ok(Some(SystemStats {
             history_event_count: head.events,
             history_size_bytes: head.bytes,

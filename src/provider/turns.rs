@@ -1,42 +1,115 @@
 //! The orchestrator queue: messages in, turns out.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use duroxide::providers::{
-    DispatcherCapabilityFilter, ExecutionMetadata, KvEntry, OrchestrationItem, ProviderError,
-    ScheduledActivityIdentifier, WorkItem,
-};
+use duroxide::providers::{DispatcherCapabilityFilter, KvEntry, OrchestrationItem, ProviderError, WorkItem};
 use duroxide::{Event, EventKind, INITIAL_EXECUTION_ID};
 use serde_json::json;
+use tokio::time::Instant;
 
-use super::discovery::{Candidate, Found, PAGE, VersionRange, spread};
+use super::candidates::Candidate;
+use super::discovery::{Discovery, Due, Search};
+use super::handoff::Promise;
+use super::queue::{self, PATIENCE, Queue, Seeker};
 use super::{Inner, millis, unique};
-use crate::model::documents::{AckTurn, Changed, KvSlot, LockedTurn, OutboxMessage, Page, Payload};
+use crate::cosmos::client::RETRY_BUDGET;
+use crate::model::documents::{
+    Changed, HEAD, HeadFacts, KvSlot, LockedTurn, NewMessage, TurnRequest, VersionRange,
+};
 use crate::model::tokens::{self, TurnToken};
 use crate::model::{items, keys};
 
-/// History that `lockTurn` may send along, in characters; the service's answers end at 4 MB. What is left is
-/// read page by page.
+/// History that a procedure may send along with a turn, in characters; the service's answers end at 4 MB. What is
+/// left is read page by page.
 const HISTORY_CHARS: usize = 1_500_000;
 
-/// A turn with its token and attempt count.
-type Fetched = (OrchestrationItem, String, u32);
+/// Turns that may be locked ahead for busy dispatchers. Turns are short, so that they are taken well within their
+/// locks; what is not is given back.
+pub(crate) const TURNS_AHEAD: usize = 32;
 
-/// What a turn commits.
-pub(crate) struct Turn {
-    pub(crate) execution: u64,
-    pub(crate) events: Vec<Event>,
-    pub(crate) work: Vec<WorkItem>,
-    pub(crate) messages: Vec<WorkItem>,
-    pub(crate) metadata: ExecutionMetadata,
-    pub(crate) cancelled: Vec<ScheduledActivityIdentifier>,
+/// A turn with its token and attempt count.
+pub(crate) type FetchedTurn = (OrchestrationItem, String, u32);
+
+/// What an orchestration dispatcher may take, and for how long.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TurnPlace {
+    range: Option<VersionRange>,
+    lock: Duration,
+}
+
+impl TurnPlace {
+    fn admits(&self, candidate: &Candidate) -> bool {
+        match (self.range, candidate.pinned) {
+            (Some(range), Some(pinned)) => range.min <= pinned && pinned <= range.max,
+            _ => true,
+        }
+    }
+}
+
+pub(crate) type TurnQueue = Queue<TurnPlace, FetchedTurn>;
+
+/// A turn asked for in a request that may make it ready, for a dispatcher that waits.
+pub(crate) struct TurnOffer {
+    promise: Promise<TurnPlace, FetchedTurn>,
+    pub(crate) request: TurnRequest,
+}
+
+struct TurnSeeker<'a> {
+    inner: &'a Arc<Inner>,
+    place: TurnPlace,
+}
+
+impl Seeker for TurnSeeker<'_> {
+    type Place = TurnPlace;
+    type Item = FetchedTurn;
+
+    fn queue(&self) -> &TurnQueue {
+        &self.inner.turns
+    }
+
+    fn discovery(&self) -> &Discovery {
+        &self.inner.discovery
+    }
+
+    fn place(&self) -> &TurnPlace {
+        &self.place
+    }
+
+    fn search(&self) -> Search {
+        Search::turns(self.place.range)
+    }
+
+    fn may_take(&self, candidate: &Candidate) -> bool {
+        self.place.admits(candidate)
+    }
+
+    async fn look(&self, search: &Search) -> Result<Vec<Candidate>, ProviderError> {
+        Ok(self.inner.search(search).await?)
+    }
+
+    /// Locks and loads in a task of its own: if the caller goes away meanwhile (a runtime that shuts down),
+    /// the lock is given back instead of being stranded until it expires.
+    async fn lock(&self, candidate: Candidate) -> Result<Option<FetchedTurn>, ProviderError> {
+        let (answer, fetched) = tokio::sync::oneshot::channel();
+        let (this, place) = (Arc::clone(self.inner), self.place.clone());
+        tokio::spawn(async move {
+            let request = this.turn_request(&candidate.partition, &place);
+            let result = this.lock_turn(&candidate.partition, &place, request).await;
+            if let Err(Ok(Some((_, token, _)))) = answer.send(result) {
+                this.give_turn_back(&token).await;
+            }
+        });
+        fetched
+            .await
+            .unwrap_or_else(|_| Err(ProviderError::retryable("fetch_orchestration_item", "interrupted")))
+    }
 }
 
 impl Inner {
     pub(crate) async fn enqueue_message(
-        &self,
+        self: &Arc<Self>,
         item: &WorkItem,
         delay: Option<Duration>,
     ) -> Result<(), ProviderError> {
@@ -46,7 +119,20 @@ impl Inner {
         })?;
         let partition = keys::instance_partition(operation, receiver)?;
         let message = items::message(operation, item, delay.map(millis))?;
-        let argument = json!({
+        let this = Arc::clone(self);
+        super::detached(operation, async move { this.send(partition, None, message).await }).await
+    }
+
+    /// Puts a message into an instance's queue. `mark` is what a delivery from another partition is recognised
+    /// by, and for how many seconds.
+    pub(super) async fn send(
+        self: &Arc<Self>,
+        partition: String,
+        mark: Option<(&str, u32)>,
+        message: NewMessage,
+    ) -> Result<(), ProviderError> {
+        let offer = self.offer_turn(&partition);
+        let mut argument = json!({
             "instanceId": partition,
             "slot": keys::slot(&partition),
             "incarnation": unique(),
@@ -54,15 +140,78 @@ impl Inner {
             "after": self.order.latest(),
             "messages": [message],
         });
-        let changed: Changed = self.procedure("enqueueMessages", &partition, &argument).await?;
-        self.turn_changed(&changed);
+        if let Some((key, seconds)) = mark {
+            argument["key"] = key.into();
+            argument["markSeconds"] = seconds.into();
+        }
+        if let Some(offer) = &offer {
+            argument["turn"] = json!(offer.request);
+        }
+        let deadline = Instant::now() + RETRY_BUDGET;
+        let result = self.procedure_before(|| deadline, "enqueueMessages", &partition, &argument).await;
+        if result.is_err() {
+            self.give_turn_offer_back(&partition, offer.as_ref());
+        }
+        let (changed, sent) = result?;
+        self.turn_changed(&partition, changed, sent, offer);
         Ok(())
     }
 
-    /// Wakes our dispatchers for what a procedure has made ready.
-    pub(super) fn turn_changed(&self, changed: &Changed) {
+    /// Wakes our dispatchers for what a procedure has made ready, or gives it to the one it is locked for.
+    pub(super) fn turn_changed(
+        self: &Arc<Self>,
+        partition: &str,
+        changed: Changed,
+        sent: Instant,
+        offer: Option<TurnOffer>,
+    ) {
         self.order.saw(changed.stamp);
-        self.turns.at(changed.ready_at, changed.now);
+        if let Some(facts) = &changed.head {
+            self.known.learn(partition, facts, sent);
+        }
+        match (offer, changed.turn, changed.head) {
+            (Some(offer), Some(turn), Some(facts)) => {
+                self.leases.hold(&offer.request.lock_id, turn.term().end(sent));
+                self.hand_turn(partition.to_owned(), offer, Some((turn, facts)));
+            }
+            // The first answer was lost, and with it what it said about the turn.
+            (Some(offer), ..) if changed.status == "repeated" => {
+                self.hand_turn(partition.to_owned(), offer, None)
+            }
+            (_, _, facts) => {
+                let pinned = facts.and_then(|facts| facts.pinned);
+                self.turn_ready(partition, changed.ready_at, changed.now, pinned);
+            }
+        }
+    }
+
+    /// A turn becomes ready at the server time `ready_at`, which was `now` a moment ago.
+    pub(super) fn turn_ready(
+        &self,
+        partition: &str,
+        ready_at: Option<f64>,
+        now: Option<f64>,
+        pinned: Option<u64>,
+    ) {
+        let (Some(ready_at), Some(now)) = (ready_at, now) else {
+            return;
+        };
+        let candidate = Candidate {
+            partition: partition.to_owned(),
+            id: HEAD.to_owned(),
+            ready_at,
+            slot: keys::slot(partition),
+            tag: None,
+            session: None,
+            pinned,
+            learnt: Instant::now(),
+        };
+        if ready_at <= now {
+            self.turns.candidates.push(candidate);
+            self.turns.wake();
+        } else if let Ok(delay) = Duration::try_from_secs_f64((ready_at - now) / 1000.0) {
+            self.discovery.remember(delay, Due::Turn(candidate));
+        }
     }
 
     pub(crate) async fn fetch_turn(
@@ -70,7 +219,7 @@ impl Inner {
         lock_timeout: Duration,
         poll_timeout: Duration,
         filter: Option<&DispatcherCapabilityFilter>,
-    ) -> Result<Option<Fetched>, ProviderError> {
+    ) -> Result<Option<FetchedTurn>, ProviderError> {
         // As in duroxide's own providers the first range counts; none at all means "supports nothing".
         let range = match filter.map(|filter| filter.supported_duroxide_versions.first()) {
             None => None,
@@ -79,85 +228,56 @@ impl Inner {
                 Some(VersionRange { min: items::packed(&range.min), max: items::packed(&range.max) })
             }
         };
-        let look = || self.take_turn(lock_timeout, range);
-        self.turns.poll(poll_timeout, self.config.idle_poll_interval, &self.in_flight, look).await
+        let seeker = TurnSeeker { inner: self, place: TurnPlace { range, lock: lock_timeout } };
+        queue::fetch(&seeker, poll_timeout).await
     }
 
-    /// Locks the first candidate that lets itself be locked. A lost race is no empty queue: the search goes
-    /// on while there are candidates.
-    async fn take_turn(
-        self: &Arc<Self>,
-        lock_timeout: Duration,
-        range: Option<VersionRange>,
-    ) -> Result<Found<Fetched>, ProviderError> {
-        loop {
-            let mut candidates = self.ready_turns(range).await?;
-            let full = candidates.len() >= PAGE;
-            spread(&mut candidates, self.start_slot);
-            let (mut lost, mut busy) = (false, false);
-            for candidate in candidates {
-                let Some(_claim) = self.in_flight.claim(&candidate) else {
-                    busy = true;
-                    continue;
-                };
-                match self.try_turn(candidate, lock_timeout, range).await? {
-                    Some(fetched) => return Ok(Found::Locked(fetched)),
-                    None => lost = true,
-                }
-            }
-            if !(full && lost) {
-                return Ok(if busy { Found::Busy } else { Found::Nothing });
-            }
+    fn turn_request(&self, partition: &str, place: &TurnPlace) -> TurnRequest {
+        TurnRequest {
+            lock_id: unique(),
+            lock_ms: millis(place.lock),
+            filter: place.range,
+            history_chars: HISTORY_CHARS,
+            known: self.known.known_history(partition),
         }
-    }
-
-    /// Locks and loads in a task of its own: if the caller goes away meanwhile (a runtime that shuts down),
-    /// the lock is given back instead of being stranded until it expires.
-    async fn try_turn(
-        self: &Arc<Self>,
-        candidate: Candidate,
-        lock_timeout: Duration,
-        range: Option<VersionRange>,
-    ) -> Result<Option<Fetched>, ProviderError> {
-        let (answer, fetched) = tokio::sync::oneshot::channel();
-        let this = Arc::clone(self);
-        tokio::spawn(async move {
-            let result = this.lock_turn(&candidate.partition, lock_timeout, range).await;
-            if let Err(Ok(Some((_, token, _)))) = answer.send(result)
-                && let Err(error) = this.abandon_turn(&token, None, true).await
-            {
-                tracing::warn!(%error, "could not give back a turn nobody waits for; its lock will expire");
-            }
-        });
-        fetched
-            .await
-            .unwrap_or_else(|_| Err(ProviderError::retryable("fetch_orchestration_item", "interrupted")))
     }
 
     async fn lock_turn(
         &self,
         partition: &str,
-        lock_timeout: Duration,
-        range: Option<VersionRange>,
-    ) -> Result<Option<Fetched>, ProviderError> {
-        let token = TurnToken { partition: partition.to_owned(), lock: unique() };
-        let argument = json!({
-            "lockId": token.lock,
-            "lockMs": millis(lock_timeout),
-            "filter": range,
-            "historyChars": HISTORY_CHARS,
-        });
-        let answer: LockedTurn = self.procedure("lockTurn", partition, &argument).await?;
-        let LockedTurn::Locked { instance, messages, attempts, history, kv } = answer else {
-            tracing::debug!(partition, ?answer, "turn not locked");
+        place: &TurnPlace,
+        request: TurnRequest,
+    ) -> Result<Option<FetchedTurn>, ProviderError> {
+        let deadline = Instant::now() + RETRY_BUDGET;
+        let (answer, sent): (LockedTurn, _) =
+            self.procedure_before(|| deadline, "lockTurn", partition, &request).await?;
+        let LockedTurn { head: Some(facts), .. } = &answer else {
+            tracing::debug!(partition, status = answer.status, "turn not locked");
             return Ok(None);
         };
-        let text = tokens::encode(&token);
-        match self.load_turn(partition, instance, messages, history, kv).await {
-            Ok(item) => Ok(Some((item, text, attempts))),
+        let facts = facts.clone();
+        self.leases.hold(&request.lock_id, answer.term().end(sent));
+        self.known.learn(partition, &facts, sent);
+        self.load_locked(partition, place, request.lock_id, facts, answer).await.map(Some)
+    }
+
+    /// Makes a turn of what a procedure has locked.
+    async fn load_locked(
+        &self,
+        partition: &str,
+        place: &TurnPlace,
+        lock: String,
+        facts: HeadFacts,
+        turn: LockedTurn,
+    ) -> Result<FetchedTurn, ProviderError> {
+        let attempts = turn.attempts;
+        self.turns.hand_off.hold(place, &lock);
+        let token = tokens::encode(&TurnToken { partition: partition.to_owned(), lock });
+        match self.load_turn(partition, facts, turn).await {
+            Ok(item) => Ok((item, token, attempts)),
             Err(error) => {
                 // An error means that no lock is held.
-                let _ = self.abandon_turn(&text, None, true).await;
+                self.give_turn_back(&token).await;
                 Err(error)
             }
         }
@@ -166,22 +286,19 @@ impl Inner {
     async fn load_turn(
         &self,
         partition: &str,
-        instance: crate::model::documents::LockedInstance,
-        payloads: Vec<Payload>,
-        mut pages: Vec<Page>,
-        kv: HashMap<String, KvSlot>,
+        facts: HeadFacts,
+        turn: LockedTurn,
     ) -> Result<OrchestrationItem, ProviderError> {
-        let known = pages.last().map_or(0, |page| page.last);
-        if known < instance.last_event {
-            pages.extend(self.pages(partition, instance.execution, known).await?);
-        }
         let mut history_error = None;
-        let history = self.parse(partition, pages).await?.unwrap_or_else(|error| {
-            history_error = Some(format!("Failed to deserialize history: {error}"));
-            Vec::new()
-        });
-        let mut messages = Vec::with_capacity(payloads.len());
-        for payload in payloads {
+        let history = match self.history(partition, &facts, turn.history).await? {
+            Ok(history) => history,
+            Err(error) => {
+                history_error = Some(format!("Failed to deserialize history: {error}"));
+                Arc::default()
+            }
+        };
+        let mut messages = Vec::with_capacity(turn.messages.len());
+        for payload in turn.messages {
             let text = self.text(partition, payload).await?.unwrap_or_default();
             match serde_json::from_str::<WorkItem>(&text) {
                 Ok(item) => messages.push(item),
@@ -189,19 +306,19 @@ impl Inner {
                 Err(error) => history_error = Some(format!("Failed to deserialize a message: {error}")),
             }
         }
-        let (name, version) = match (instance.name, instance.version) {
+        let (name, version) = match (facts.name, facts.version) {
             (Some(name), version) => (name, version),
             (None, _) => started_as(&history, &messages),
         };
         Ok(OrchestrationItem {
             instance: keys::partition_instance(partition).to_owned(),
             orchestration_name: name,
-            execution_id: if instance.execution == 0 { INITIAL_EXECUTION_ID } else { instance.execution },
+            execution_id: if facts.execution == 0 { INITIAL_EXECUTION_ID } else { facts.execution },
             version: version.unwrap_or_else(|| "unknown".to_owned()),
-            history,
+            history: Arc::unwrap_or_clone(history),
             messages,
             history_error,
-            kv_snapshot: self.snapshot(partition, kv).await?,
+            kv_snapshot: self.snapshot(partition, turn.kv).await?,
         })
     }
 
@@ -220,33 +337,64 @@ impl Inner {
         Ok(snapshot)
     }
 
-    pub(crate) async fn ack_turn(self: &Arc<Self>, token: &str, turn: Turn) -> Result<(), ProviderError> {
-        let operation = "ack_orchestration_item";
-        let token: TurnToken = tokens::decode(operation, token)?;
-        let mut argument = ack_argument(operation, &token, turn, self.order.latest())?;
-        self.stage_turn(&token, &mut argument).await?;
-        let changed: Changed = self.procedure("ackTurn", &token.partition, &argument).await?;
-        match changed.status.as_str() {
-            "acked" | "repeated" => {}
-            "duplicateEvent" => {
-                return Err(ProviderError::permanent(
-                    operation,
-                    format!(
-                        "duplicate event: event {} does not follow event {} of execution {}",
-                        argument.page.map_or(0, |page| page.first),
-                        changed.last_event.unwrap_or(0),
-                        argument.execution
-                    ),
-                ));
+    /// What to ask for along with a change of this instance, if a dispatcher could take the turn over.
+    pub(super) fn offer_turn(&self, partition: &str) -> Option<TurnOffer> {
+        let promise = self.turns.reserve(|_| true, TurnPlace::admits)?;
+        let request = self.turn_request(partition, &promise.place);
+        Some(TurnOffer { promise, request })
+    }
+
+    /// After a request that failed nobody knows whether the turn has been locked.
+    pub(super) fn give_turn_offer_back(self: &Arc<Self>, partition: &str, offer: Option<&TurnOffer>) {
+        if let Some(offer) = offer {
+            let token = TurnToken { partition: partition.to_owned(), lock: offer.request.lock_id.clone() };
+            let this = Arc::clone(self);
+            tokio::spawn(async move { this.give_turn_back(&tokens::encode(&token)).await });
+        }
+    }
+
+    /// Lays a locked turn ready for the dispatcher it was locked for. Without `locked` it is asked for again.
+    fn hand_turn(
+        self: &Arc<Self>,
+        partition: String,
+        offer: TurnOffer,
+        locked: Option<(LockedTurn, HeadFacts)>,
+    ) {
+        let this = Arc::clone(self);
+        let TurnOffer { promise, request } = offer;
+        tokio::spawn(async move {
+            let place = promise.place.clone();
+            let loaded = match locked {
+                Some((turn, facts)) => {
+                    this.load_locked(&partition, &place, request.lock_id, facts, turn).await.map(Some)
+                }
+                None => this.lock_turn(&partition, &place, request).await,
+            };
+            match loaded {
+                Ok(Some(turn)) => this.lay_turn_ready(promise, turn).await,
+                Ok(None) => {}
+                Err(error) => tracing::warn!(partition, %error, "a turn handed over could not be loaded"),
             }
-            _ => return Err(tokens::lost(operation)),
+        });
+    }
+
+    async fn lay_turn_ready(self: &Arc<Self>, promise: Promise<TurnPlace, FetchedTurn>, turn: FetchedTurn) {
+        let patience = PATIENCE.min(promise.place.lock / 4);
+        let ticket = promise.fulfil(turn);
+        self.counters.turn_handed();
+        self.turns.wake();
+        tokio::time::sleep(patience).await;
+        if let Some((_, token, _)) = self.turns.hand_off.withdraw(ticket) {
+            self.give_turn_back(&token).await;
         }
-        self.turn_changed(&changed);
-        if !argument.work.is_empty() {
-            self.work.now();
+    }
+
+    /// Gives back a turn that its dispatcher has not seen.
+    async fn give_turn_back(&self, token: &str) {
+        self.counters.gave_back();
+        if let Err(error) = self.abandon_turn(token, None, true).await {
+            tracing::debug!(%error, "could not give back a turn nobody waits for");
         }
-        self.deliver_fresh(&token.partition, &token.lock, argument.outbox).await;
-        Ok(())
     }
 
     pub(crate) async fn abandon_turn(
@@ -257,15 +405,16 @@ impl Inner {
     ) -> Result<(), ProviderError> {
         let operation = "abandon_orchestration_item";
         let token: TurnToken = tokens::decode(operation, token)?;
-        let mut argument = json!({ "lockId": token.lock, "ignoreAttempt": ignore_attempt });
+        let mut argument =
+            json!({ "lockId": token.lock, "nonce": unique(), "ignoreAttempt": ignore_attempt });
         if let Some(delay) = delay {
             argument["delayMs"] = millis(delay).into();
         }
-        let changed: Changed = self.procedure("abandonTurn", &token.partition, &argument).await?;
+        let changed = self.give_back(&token.lock, "abandonTurn", &token.partition, &argument).await?;
         if changed.status != "abandoned" {
             return Err(tokens::lost(operation));
         }
-        self.turn_changed(&changed);
+        self.turn_ready(&token.partition, changed.ready_at, changed.now, None);
         Ok(())
     }
 
@@ -273,8 +422,7 @@ impl Inner {
         let operation = "renew_orchestration_item_lock";
         let token: TurnToken = tokens::decode(operation, token)?;
         let argument = json!({ "lockId": token.lock, "extendMs": millis(extend_for) });
-        let changed: Changed = self.procedure("renewTurn", &token.partition, &argument).await?;
-        if changed.status == "renewed" { Ok(()) } else { Err(tokens::lost(operation)) }
+        self.renew(operation, &token.lock, "renewTurn", &token.partition, &argument, extend_for).await
     }
 }
 
@@ -294,64 +442,4 @@ fn started_as(history: &[Event], messages: &[WorkItem]) -> (String, Option<Strin
         })
     };
     from_history.or_else(from_messages).unwrap_or_default()
-}
-
-fn ack_argument(
-    operation: &str,
-    token: &TurnToken,
-    turn: Turn,
-    after: u64,
-) -> Result<AckTurn, ProviderError> {
-    let instance = keys::partition_instance(&token.partition);
-    if let Some(foreign) = turn.cancelled.iter().find(|activity| activity.instance != instance) {
-        return Err(ProviderError::permanent(
-            operation,
-            format!("a turn of {instance:?} cannot cancel an activity of {:?}", foreign.instance),
-        ));
-    }
-    let cancelled: HashSet<String> = turn
-        .cancelled
-        .iter()
-        .map(|activity| items::work_id(activity.execution_id, activity.activity_id))
-        .collect();
-    let mut work = Vec::with_capacity(turn.work.len());
-    for item in &turn.work {
-        let (_, new) = items::work(operation, item)?;
-        // Scheduled and cancelled in the same turn: never to run.
-        if !cancelled.contains(&new.id) {
-            work.push(new);
-        }
-    }
-    let (mut messages, mut outbox) = (Vec::new(), Vec::new());
-    for item in &turn.messages {
-        let receiver = items::receiver(item).ok_or_else(|| {
-            ProviderError::permanent(operation, "an activity cannot go to the orchestrator queue")
-        })?;
-        let message = items::message(operation, item, None)?;
-        if receiver == instance {
-            messages.push(message);
-        } else {
-            outbox.push(OutboxMessage { to: keys::instance_partition(operation, receiver)?, message });
-        }
-    }
-    Ok(AckTurn {
-        lock_id: token.lock.clone(),
-        nonce: unique(),
-        after,
-        execution: turn.execution,
-        page: items::page(operation, &turn.events)?,
-        work,
-        cancelled: cancelled.into_iter().collect(),
-        messages,
-        outbox,
-        pinned: turn.metadata.pinned_duroxide_version.as_ref().map(items::packed),
-        custom_status: items::custom_status(&turn.events),
-        kv: items::kv_changes(&turn.events),
-        ended: items::ends(&turn.metadata),
-        name: turn.metadata.orchestration_name,
-        version: turn.metadata.orchestration_version,
-        parent: turn.metadata.parent_instance_id,
-        status: turn.metadata.status,
-        output: turn.metadata.output.map(Payload::Inline),
-    })
 }

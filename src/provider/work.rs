@@ -6,15 +6,125 @@ use std::time::Duration;
 use duroxide::TagFilter;
 use duroxide::providers::{ProviderError, SessionFetchConfig, WorkItem};
 use serde_json::json;
+use tokio::time::Instant;
 
-use super::discovery::{Candidate, Found, PAGE, spread};
+use super::candidates::Candidate;
+use super::discovery::{Discovery, Due, Kind, Search};
+use super::handoff::Promise;
+use super::queue::{self, PATIENCE, Queue, Seeker};
 use super::{Inner, millis, unique};
-use crate::model::documents::{Changed, LockedWork, OutboxMessage};
+use crate::cosmos::client::RETRY_BUDGET;
+use crate::model::documents::{
+    Changed, LockedWork, NewWork, OutboxMessage, WorkAnswer, WorkLock, WorkRequest,
+};
 use crate::model::tokens::{self, WorkToken};
 use crate::model::{items, keys};
 
 /// An activity with its token and attempt count.
-type Fetched = (WorkItem, String, u32);
+pub(crate) type FetchedWork = (WorkItem, String, u32);
+
+/// What a worker may take, sessions aside, and for how long.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WorkPlace {
+    tags: TagFilter,
+    lock: Duration,
+}
+
+impl WorkPlace {
+    fn admits(&self, candidate: &Candidate) -> bool {
+        candidate.session.is_none() && self.tags.matches(candidate.tag.as_deref())
+    }
+}
+
+pub(crate) type WorkQueue = Queue<WorkPlace, FetchedWork>;
+
+/// An activity locked for a waiting worker by the request that creates it.
+pub(crate) struct WorkOffer {
+    promise: Promise<WorkPlace, FetchedWork>,
+    item: WorkItem,
+    token: WorkToken,
+}
+
+/// The next activity of the same instance, locked for the worker that completes one.
+struct NextOffer {
+    promise: Promise<WorkPlace, FetchedWork>,
+    candidate: Candidate,
+    request: WorkRequest,
+}
+
+struct WorkSeeker<'a> {
+    inner: &'a Arc<Inner>,
+    place: WorkPlace,
+    session: Option<&'a SessionFetchConfig>,
+}
+
+impl WorkSeeker<'_> {
+    /// Sessions whose items this worker may not take, as far as is known.
+    fn foreign(&self) -> Vec<String> {
+        self.session
+            .map(|session| self.inner.foreign_sessions.of_others(&session.owner_id))
+            .unwrap_or_default()
+    }
+}
+
+impl Seeker for WorkSeeker<'_> {
+    type Place = WorkPlace;
+    type Item = FetchedWork;
+
+    fn queue(&self) -> &WorkQueue {
+        &self.inner.work
+    }
+
+    fn discovery(&self) -> &Discovery {
+        &self.inner.discovery
+    }
+
+    fn place(&self) -> &WorkPlace {
+        &self.place
+    }
+
+    fn search(&self) -> Search {
+        Search::work(&self.place.tags, self.session.is_some(), &self.foreign())
+    }
+
+    fn may_take(&self, candidate: &Candidate) -> bool {
+        let tag = self.place.tags.matches(candidate.tag.as_deref());
+        let session = match (&candidate.session, self.session) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(id), Some(owner)) => !self.inner.foreign_sessions.is_foreign(id, &owner.owner_id),
+        };
+        tag && session
+    }
+
+    async fn look(&self, search: &Search) -> Result<Vec<Candidate>, ProviderError> {
+        Ok(self.inner.search(search).await?)
+    }
+
+    /// Locks in a task of its own; see the same of turns.
+    async fn lock(&self, candidate: Candidate) -> Result<Option<FetchedWork>, ProviderError> {
+        if let (Some(id), Some(owner)) = (&candidate.session, self.session)
+            && !self.inner.claim_session(id, owner).await?
+        {
+            // The next search leaves this session out.
+            return Ok(None);
+        }
+        let (answer, fetched) = tokio::sync::oneshot::channel();
+        let (this, place) = (Arc::clone(self.inner), self.place.clone());
+        tokio::spawn(async move {
+            let request = work_request(&candidate, &place);
+            let result = this.lock_work(candidate, &place, request).await;
+            if let Err(Ok(Some((_, token, _)))) = answer.send(result) {
+                this.give_work_back(&token).await;
+            }
+        });
+        fetched.await.unwrap_or_else(|_| Err(ProviderError::retryable("fetch_work_item", "interrupted")))
+    }
+}
+
+fn work_request(candidate: &Candidate, place: &WorkPlace) -> WorkRequest {
+    WorkRequest { work_id: candidate.id.clone(), lock_id: unique(), lock_ms: millis(place.lock) }
+}
 
 impl Inner {
     pub(crate) async fn enqueue_work(&self, item: &WorkItem) -> Result<(), ProviderError> {
@@ -29,13 +139,33 @@ impl Inner {
             "work": work,
         });
         let changed: Changed = self.procedure("enqueueWork", &partition, &argument).await?;
-        self.work_changed(&changed);
+        self.order.saw(changed.stamp);
+        self.work_ready(&partition, vec![work], &changed);
         Ok(())
     }
 
-    fn work_changed(&self, changed: &Changed) {
-        self.order.saw(changed.stamp);
-        self.work.at(changed.ready_at, changed.now);
+    /// New activities are ready, except those that were created locked.
+    pub(super) fn work_ready(&self, partition: &str, work: Vec<NewWork>, changed: &Changed) {
+        let slot = keys::slot(partition);
+        let learnt = Instant::now();
+        let ready: Vec<Candidate> = work
+            .into_iter()
+            .filter(|work| work.lock.is_none())
+            .map(|work| Candidate {
+                partition: partition.to_owned(),
+                id: work.id,
+                ready_at: changed.now.unwrap_or_default(),
+                slot,
+                tag: work.tag,
+                session: work.session,
+                pinned: None,
+                learnt,
+            })
+            .collect();
+        if !ready.is_empty() {
+            self.work.candidates.append(ready);
+            self.work.wake();
+        }
     }
 
     pub(crate) async fn fetch_work(
@@ -44,95 +174,159 @@ impl Inner {
         poll_timeout: Duration,
         session: Option<&SessionFetchConfig>,
         tags: &TagFilter,
-    ) -> Result<Option<Fetched>, ProviderError> {
+    ) -> Result<Option<FetchedWork>, ProviderError> {
         if *tags == TagFilter::None {
             // Nothing will ever match; waiting is all that is left to do.
             tokio::time::sleep(poll_timeout).await;
             return Ok(None);
         }
-        let look = || self.take_work(lock_timeout, session, tags);
-        self.work.poll(poll_timeout, self.config.idle_poll_interval, &self.in_flight, look).await
-    }
-
-    async fn take_work(
-        self: &Arc<Self>,
-        lock_timeout: Duration,
-        session: Option<&SessionFetchConfig>,
-        tags: &TagFilter,
-    ) -> Result<Found<Fetched>, ProviderError> {
-        loop {
-            let foreign = session.map(|session| self.foreign_sessions.of_others(&session.owner_id));
-            let mut candidates =
-                self.ready_work(tags, session.is_some(), &foreign.unwrap_or_default()).await?;
-            let full = candidates.len() >= PAGE;
-            spread(&mut candidates, self.start_slot);
-            let (mut lost, mut busy) = (false, false);
-            for candidate in candidates {
-                let Some(_claim) = self.in_flight.claim(&candidate) else {
-                    busy = true;
-                    continue;
-                };
-                if let (Some(id), Some(owner)) = (&candidate.session, session)
-                    && !self.claim_session(id, owner).await?
-                {
-                    // The next search leaves this session out.
-                    lost = true;
-                    continue;
-                }
-                match self.try_work(candidate, lock_timeout).await? {
-                    Some(fetched) => return Ok(Found::Locked(fetched)),
-                    None => lost = true,
-                }
-            }
-            if !(full && lost) {
-                return Ok(if busy { Found::Busy } else { Found::Nothing });
-            }
-        }
-    }
-
-    /// Locks in a task of its own; see `try_turn`.
-    async fn try_work(
-        self: &Arc<Self>,
-        candidate: Candidate,
-        lock_timeout: Duration,
-    ) -> Result<Option<Fetched>, ProviderError> {
-        let (answer, fetched) = tokio::sync::oneshot::channel();
-        let this = Arc::clone(self);
-        tokio::spawn(async move {
-            let result = this.lock_work(candidate, lock_timeout).await;
-            if let Err(Ok(Some((_, token, _)))) = answer.send(result)
-                && let Err(error) = this.abandon_work(&token, None, true).await
-            {
-                tracing::warn!(%error, "could not give back an activity nobody waits for; its lock will expire");
-            }
-        });
-        fetched.await.unwrap_or_else(|_| Err(ProviderError::retryable("fetch_work_item", "interrupted")))
+        let place = WorkPlace { tags: tags.clone(), lock: lock_timeout };
+        queue::fetch(&WorkSeeker { inner: self, place, session }, poll_timeout).await
     }
 
     async fn lock_work(
         &self,
         candidate: Candidate,
-        lock_timeout: Duration,
-    ) -> Result<Option<Fetched>, ProviderError> {
-        let operation = "fetch_work_item";
+        place: &WorkPlace,
+        request: WorkRequest,
+    ) -> Result<Option<FetchedWork>, ProviderError> {
         let Candidate { partition, id, session, .. } = candidate;
-        let token = WorkToken { partition, work: id, lock: unique(), session };
-        let argument = json!({ "workId": token.work, "lockId": token.lock, "lockMs": millis(lock_timeout) });
-        match self.procedure("lockWork", &token.partition, &argument).await? {
-            LockedWork::NotReady => Ok(None),
-            LockedWork::Locked { item, attempts } => {
-                let item = self.text(&token.partition, item).await?.unwrap_or_default();
-                let item = serde_json::from_str(&item).map_err(|error| {
-                    // The lock stays until it expires, so that an unreadable item does not spin.
-                    let what =
-                        format!("work item {} of {:?} is unreadable: {error}", token.work, token.partition);
-                    ProviderError::permanent(operation, what)
-                })?;
-                Ok(Some((item, tokens::encode(&token), attempts)))
-            }
+        let token = WorkToken { partition, work: id, lock: request.lock_id.clone(), session };
+        self.request_work(place, token, &request).await
+    }
+
+    async fn request_work(
+        &self,
+        place: &WorkPlace,
+        token: WorkToken,
+        request: &WorkRequest,
+    ) -> Result<Option<FetchedWork>, ProviderError> {
+        let deadline = Instant::now() + RETRY_BUDGET;
+        let (answer, sent): (WorkAnswer, _) =
+            self.procedure_before(|| deadline, "lockWork", &token.partition, request).await?;
+        match answer.locked {
+            Some(locked) => self.load_work(place, token, locked, sent).await.map(Some),
+            None => Ok(None),
         }
     }
 
+    async fn load_work(
+        &self,
+        place: &WorkPlace,
+        token: WorkToken,
+        locked: LockedWork,
+        sent: Instant,
+    ) -> Result<FetchedWork, ProviderError> {
+        self.leases.hold(&token.lock, locked.term.end(sent));
+        let item = self.text(&token.partition, locked.item).await?.unwrap_or_default();
+        let item = serde_json::from_str(&item).map_err(|error| {
+            // The lock stays until it expires, so that an unreadable item does not spin.
+            let what = format!("work item {} of {:?} is unreadable: {error}", token.work, token.partition);
+            ProviderError::permanent("fetch_work_item", what)
+        })?;
+        self.work.hand_off.hold(place, &token.lock);
+        Ok((item, tokens::encode(&token), locked.attempts))
+    }
+
+    /// Has the first of the new activities locked for the workers that wait, as many as there are.
+    pub(super) fn offer_work(
+        &self,
+        partition: &str,
+        items: &[WorkItem],
+        work: &mut [NewWork],
+    ) -> Vec<WorkOffer> {
+        let mut offers = Vec::new();
+        let mut refused: Vec<Option<&str>> = Vec::new();
+        for (item, work) in items.iter().zip(work) {
+            let WorkItem::ActivityExecute { tag, session_id: None, .. } = item else {
+                // Who holds a session is written in another partition: discovery finds these.
+                continue;
+            };
+            if refused.contains(&tag.as_deref()) {
+                continue;
+            }
+            let suits = |place: &WorkPlace| place.tags.matches(tag.as_deref());
+            let Some(promise) = self.work.reserve(suits, WorkPlace::admits) else {
+                refused.push(tag.as_deref());
+                continue;
+            };
+            let token = WorkToken {
+                partition: partition.to_owned(),
+                work: work.id.clone(),
+                lock: unique(),
+                session: None,
+            };
+            work.lock = Some(WorkLock { id: token.lock.clone(), ms: millis(promise.place.lock) });
+            offers.push(WorkOffer { promise, item: item.clone(), token });
+        }
+        offers
+    }
+
+    /// Lays the activities ready that a commit has created locked.
+    pub(super) fn hand_work(self: &Arc<Self>, offers: Vec<WorkOffer>, changed: &Changed, sent: Instant) {
+        if changed.status == "repeated" {
+            // The first answer was lost; asking with the same lock again tells.
+            for WorkOffer { promise, token, .. } in offers {
+                self.ask_for_work(promise, token);
+            }
+            return;
+        }
+        for (WorkOffer { promise, item, mut token }, id) in offers.into_iter().zip(&changed.handed) {
+            token.work.clone_from(id);
+            self.leases.hold(&token.lock, sent + promise.place.lock);
+            self.work.hand_off.hold(&promise.place, &token.lock);
+            self.lay_work_ready(promise, (item, tokens::encode(&token), 1));
+        }
+    }
+
+    fn ask_for_work(self: &Arc<Self>, promise: Promise<WorkPlace, FetchedWork>, token: WorkToken) {
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let place = promise.place.clone();
+            let request = WorkRequest {
+                work_id: token.work.clone(),
+                lock_id: token.lock.clone(),
+                lock_ms: millis(place.lock),
+            };
+            match this.request_work(&place, token, &request).await {
+                Ok(Some(work)) => this.lay_work_ready(promise, work),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "an activity handed over could not be loaded"),
+            }
+        });
+    }
+
+    fn lay_work_ready(self: &Arc<Self>, promise: Promise<WorkPlace, FetchedWork>, work: FetchedWork) {
+        let patience = PATIENCE.min(promise.place.lock / 4);
+        let ticket = promise.fulfil(work);
+        self.counters.work_handed();
+        self.work.wake();
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(patience).await;
+            if let Some((_, token, _)) = this.work.hand_off.withdraw(ticket) {
+                this.give_work_back(&token).await;
+            }
+        });
+    }
+
+    /// After a request that failed nobody knows what has been locked.
+    pub(super) fn give_work_offers_back(self: &Arc<Self>, offers: &[WorkOffer]) {
+        for offer in offers {
+            let (this, token) = (Arc::clone(self), tokens::encode(&offer.token));
+            tokio::spawn(async move { this.give_work_back(&token).await });
+        }
+    }
+
+    /// Gives back an activity that its worker has not seen.
+    async fn give_work_back(&self, token: &str) {
+        self.counters.gave_back();
+        if let Err(error) = self.abandon_work(token, None, true).await {
+            tracing::debug!(%error, "could not give back an activity nobody waits for");
+        }
+    }
+
+    /// Completes in a task of its own: a caller that goes away must not strand what is locked for others.
     pub(crate) async fn ack_work(
         self: &Arc<Self>,
         token: &str,
@@ -140,6 +334,18 @@ impl Inner {
     ) -> Result<(), ProviderError> {
         let operation = "ack_work_item";
         let token: WorkToken = tokens::decode(operation, token)?;
+        let this = Arc::clone(self);
+        super::detached(operation, async move { this.complete_work(operation, &token, completion).await })
+            .await
+    }
+
+    async fn complete_work(
+        self: &Arc<Self>,
+        operation: &str,
+        token: &WorkToken,
+        completion: Option<WorkItem>,
+    ) -> Result<(), ProviderError> {
+        let returning = self.work.hand_off.returning(&token.lock);
         let (mut messages, mut outbox) = (Vec::new(), Vec::new());
         if let Some(item) = &completion {
             let (WorkItem::ActivityCompleted { instance, .. } | WorkItem::ActivityFailed { instance, .. }) =
@@ -148,7 +354,7 @@ impl Inner {
                 return Err(ProviderError::permanent(operation, "the completion of an activity must be one"));
             };
             let mut message = items::message(operation, item, None)?;
-            self.stage_completion(&token, &mut message).await?;
+            self.stage_completion(token, &mut message).await?;
             let to = keys::instance_partition(operation, instance)?;
             if to == token.partition {
                 messages.push(message);
@@ -156,7 +362,9 @@ impl Inner {
                 outbox.push(OutboxMessage { to, message });
             }
         }
-        let argument = json!({
+        let next = returning.as_ref().and_then(|present| self.offer_next(&token.partition, &present.place));
+        let turn = if messages.is_empty() { None } else { self.offer_turn(&token.partition) };
+        let mut argument = json!({
             "instanceId": token.partition,
             "slot": keys::slot(&token.partition),
             "incarnation": unique(),
@@ -167,11 +375,24 @@ impl Inner {
             "messages": messages,
             "outbox": outbox,
         });
-        let changed: Changed = self.procedure("ackWork", &token.partition, &argument).await?;
+        if let Some(offer) = &turn {
+            argument["turn"] = json!(offer.request);
+        }
+        if let Some(offer) = &next {
+            argument["next"] = json!(offer.request);
+        }
+        let mut result =
+            self.under_lock(operation, &token.lock, "ackWork", &token.partition, &argument).await;
+        if result.is_err() {
+            self.give_turn_offer_back(&token.partition, turn.as_ref());
+        }
+        self.hand_next(next, result.as_mut().ok());
+        let (changed, sent) = result?;
         if changed.status == "lostLock" {
             return Err(tokens::lost(operation));
         }
-        self.turn_changed(&changed);
+        self.leases.forget(&token.lock);
+        self.turn_changed(&token.partition, changed, sent, turn);
         if let Some(session) = &token.session {
             self.touch_session(session).await;
         }
@@ -179,14 +400,55 @@ impl Inner {
         Ok(())
     }
 
+    /// The activity the worker would take next, if it belongs to the same instance.
+    fn offer_next(&self, partition: &str, place: &WorkPlace) -> Option<NextOffer> {
+        let promise = self.work.hand_off.reserve(|other| other == place)?;
+        let candidate = self.work.candidates.pop_first_if(
+            |candidate| candidate.session.is_some() || place.admits(candidate),
+            |candidate| candidate.partition == partition && candidate.session.is_none(),
+        )?;
+        let request = work_request(&candidate, place);
+        Some(NextOffer { promise, candidate, request })
+    }
+
+    /// Lays the next activity ready. Without an answer that speaks of it, it is asked for, as its lock may be held.
+    fn hand_next(self: &Arc<Self>, next: Option<NextOffer>, answer: Option<&mut (Changed, Instant)>) {
+        let Some(NextOffer { promise, candidate, request }) = next else {
+            return;
+        };
+        let Candidate { partition, id, session, .. } = candidate.clone();
+        let token = WorkToken { partition, work: id, lock: request.lock_id, session };
+        match answer {
+            Some((changed, sent)) if changed.status == "acked" => match changed.next.take() {
+                Some(locked) => self.load_next(promise, token, locked, *sent),
+                None => self.work.candidates.outdated(&candidate),
+            },
+            _ => self.ask_for_work(promise, token),
+        }
+    }
+
+    fn load_next(
+        self: &Arc<Self>,
+        promise: Promise<WorkPlace, FetchedWork>,
+        token: WorkToken,
+        locked: LockedWork,
+        sent: Instant,
+    ) {
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let place = promise.place.clone();
+            match this.load_work(&place, token, locked, sent).await {
+                Ok(work) => this.lay_work_ready(promise, work),
+                Err(error) => tracing::warn!(%error, "an activity handed over could not be loaded"),
+            }
+        });
+    }
+
     pub(crate) async fn renew_work(&self, token: &str, extend_for: Duration) -> Result<(), ProviderError> {
         let operation = "renew_work_item_lock";
         let token: WorkToken = tokens::decode(operation, token)?;
         let argument = json!({ "workId": token.work, "lockId": token.lock, "extendMs": millis(extend_for) });
-        let changed: Changed = self.procedure("renewWork", &token.partition, &argument).await?;
-        if changed.status != "renewed" {
-            return Err(tokens::lost(operation));
-        }
+        self.renew(operation, &token.lock, "renewWork", &token.partition, &argument, extend_for).await?;
         if let Some(session) = &token.session {
             self.touch_session(session).await;
         }
@@ -201,16 +463,22 @@ impl Inner {
     ) -> Result<(), ProviderError> {
         let operation = "abandon_work_item";
         let token: WorkToken = tokens::decode(operation, token)?;
-        let mut argument =
-            json!({ "workId": token.work, "lockId": token.lock, "ignoreAttempt": ignore_attempt });
+        let mut argument = json!({ "workId": token.work, "lockId": token.lock, "nonce": unique(), "ignoreAttempt": ignore_attempt });
         if let Some(delay) = delay {
             argument["delayMs"] = millis(delay).into();
         }
-        let changed: Changed = self.procedure("abandonWork", &token.partition, &argument).await?;
+        let changed = self.give_back(&token.lock, "abandonWork", &token.partition, &argument).await?;
         if changed.status != "abandoned" {
             return Err(tokens::lost(operation));
         }
-        self.work_changed(&changed);
+        if let (Some(ready_at), Some(now)) = (changed.ready_at, changed.now)
+            && let Ok(delay) = Duration::try_from_secs_f64((ready_at - now) / 1000.0)
+            && !delay.is_zero()
+        {
+            self.discovery.remember(delay, Due::Work);
+        } else {
+            self.discovery.look_now(Kind::Work);
+        }
         Ok(())
     }
 }

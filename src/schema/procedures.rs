@@ -80,15 +80,38 @@ fn hash(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Creates `procedure`; one that is there already is the same, because its id names its content.
+/// Creates `procedure`; where its id is taken already, its body must be ours.
 pub(crate) async fn deploy(client: &Client, procedure: &Procedure) -> Result<(), Failure> {
     let operation = "createProcedure";
     let target = client.feed(Method::POST, "sprocs");
     let body: Bytes = encode(operation, &serde_json::json!({ "id": procedure.id, "body": procedure.body }))?;
     let budget = crate::cosmos::client::RETRY_BUDGET;
     match retry::until(budget, || client.send(operation, &target, &[], body.clone())).await {
-        Err(failure) if !failure.is(409) => Err(failure),
-        _ => Ok(()),
+        Ok(_) => Ok(()),
+        Err(failure) if failure.is(409) => check(client, procedure).await,
+        Err(failure) => Err(failure),
+    }
+}
+
+/// That what is deployed under the id of `procedure` is it: the id names its content, but anybody may write there.
+async fn check(client: &Client, procedure: &Procedure) -> Result<(), Failure> {
+    #[derive(serde::Deserialize)]
+    struct Deployed {
+        body: String,
+    }
+    let operation = "readProcedure";
+    let target = client.resource(Method::GET, "sprocs", &procedure.id);
+    let budget = crate::cosmos::client::RETRY_BUDGET;
+    let answer = retry::until(budget, || client.send(operation, &target, &[], Bytes::new())).await?;
+    match serde_json::from_slice::<Deployed>(answer.body()) {
+        Ok(deployed) if deployed.body == procedure.body => Ok(()),
+        _ => Err(Failure::unexpected(
+            operation,
+            format!(
+                "the stored procedure {} has a body that is not ours; delete it, it is created again when it is needed",
+                procedure.id
+            ),
+        )),
     }
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use duroxide::providers::{ExecutionMetadata, Provider, WorkItem};
+use duroxide::providers::{
+    ExecutionMetadata, Provider, ProviderAdmin, ScheduledActivityIdentifier, WorkItem,
+};
 use duroxide::runtime::Runtime;
 use duroxide::runtime::registry::ActivityRegistry;
 use duroxide::{
@@ -103,51 +105,132 @@ async fn a_value_beyond_a_document_is_named() {
     container.delete().await;
 }
 
-/// 2,000 activities in one turn.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_activities_in_one_turn() {
-    let (provider, container) = support::provider().await;
-    provider.enqueue_for_orchestrator(start("wide"), None).await.expect("queued");
-    let token = turn(&provider).await;
-    let work = (1..=2000u64).map(|id| WorkItem::ActivityExecute {
-        instance: "wide".into(),
+fn scheduled(instance: &str, id: u64) -> Event {
+    let kind = EventKind::ActivityScheduled {
+        name: "a".into(),
+        input: format!("input {id}"),
+        session_id: None,
+        tag: None,
+    };
+    Event::with_event_id(id, instance, 1, None, kind)
+}
+
+fn activity(instance: &str, id: u64) -> WorkItem {
+    WorkItem::ActivityExecute {
+        instance: instance.into(),
         execution_id: 1,
         id,
         name: "a".into(),
         input: format!("input {id}"),
         session_id: None,
         tag: None,
-    });
-    let scheduled = (1..=2000u64).map(|id| {
-        let kind = EventKind::ActivityScheduled {
-            name: "a".into(),
-            input: format!("input {id}"),
-            session_id: None,
-            tag: None,
-        };
-        Event::with_event_id(id, "wide", 1, None, kind)
-    });
+    }
+}
+
+/// As many activities in one turn as a commit takes: they are more than a request takes, in small parts.
+async fn activities_in_one_turn(count: u64) {
+    let (provider, container) = support::provider().await;
+    provider.enqueue_for_orchestrator(start("wide"), None).await.expect("queued");
+    let token = turn(&provider).await;
+    let work = (1..=count).map(|id| activity("wide", id)).collect();
+    let events = (1..=count).map(|id| scheduled("wide", id)).collect();
     provider
-        .ack_orchestration_item(
-            &token,
-            1,
-            scheduled.collect(),
-            work.collect(),
-            Vec::new(),
-            metadata(),
-            Vec::new(),
-        )
+        .ack_orchestration_item(&token, 1, events, work, Vec::new(), metadata(), Vec::new())
         .await
         .expect("acknowledged");
-    assert_eq!(provider.read("wide").await.expect("history").len(), 2000);
+    let ids: Vec<u64> = provider.read("wide").await.expect("history").iter().map(Event::event_id).collect();
+    assert_eq!(ids, (1..=count).collect::<Vec<_>>());
+    let stats = provider.get_instance_stats("wide").await.expect("no error").expect("it is there");
+    assert_eq!(stats.history_event_count, count);
     for expected in 1..=3u64 {
         let fetched = provider.fetch_work_item(LOCK, Duration::ZERO, None, &TagFilter::DefaultOnly).await;
-        let Some((WorkItem::ActivityExecute { id, .. }, ..)) = fetched.expect("no error") else {
+        let Some((WorkItem::ActivityExecute { id, input, .. }, ..)) = fetched.expect("no error") else {
             panic!("no activity");
         };
         // A full page is taken from the own slot on; within one instance that is the order of the queue.
-        assert_eq!(id, expected);
+        assert_eq!((id, input), (expected, format!("input {expected}")));
     }
+    let depths = provider.get_queue_depths().await.expect("depths");
+    assert_eq!(depths.worker_queue as u64, count - 3);
+    provider.delete_instance("wide", true).await.expect("deleted");
+    assert_eq!(container.documents("wide", "c.type != 'inbox'").await.len(), 0, "batches go with it");
+    container.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_activities_in_one_turn() {
+    activities_in_one_turn(2_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_thousand_activities_in_one_turn() {
+    activities_in_one_turn(5_000).await;
+}
+
+/// A turn beyond that is refused with a text that says so, which is how its workflow fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_a_commit_takes_fails_the_workflow() {
+    let (provider, container) = support::provider().await;
+    let orchestrations = OrchestrationRegistry::builder()
+        .register("wide", |ctx: OrchestrationContext, _: String| async move {
+            let all = (0..20_000).map(|i| ctx.schedule_activity("a", i.to_string())).collect();
+            ctx.join(all).await;
+            Ok(String::new())
+        })
+        .build();
+    let store = Arc::clone(&provider) as Arc<dyn Provider>;
+    let activities = ActivityRegistry::builder().build();
+    let runtime = Runtime::start_with_store(Arc::clone(&store), activities, orchestrations).await;
+    let client = Client::new(store);
+    client.start_orchestration("wide", "wide", "").await.expect("started");
+    let status = client.wait_for_orchestration("wide", Duration::from_secs(60)).await.expect("it ends");
+    let OrchestrationStatus::Failed { details, .. } = status else {
+        panic!("{status:?}");
+    };
+    let message = details.display_message();
+    assert!(message.contains("20000") && message.contains("5000"), "{message}");
+    runtime.shutdown(Some(1000)).await;
+    container.delete().await;
+}
+
+/// An activity is cancelled after its worker has sent a large result ahead, and before the commit of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_cancelled_activity_staged_is_removed() {
+    use crate::support::Container;
+    use crate::support::faulty::{Fate, Faulty};
+    let config = support::config();
+    let container = Container::of(&config);
+    let (committing, mut commits) = tokio::sync::mpsc::unbounded_channel();
+    let provider = Faulty::provider(&config, move |what| {
+        if what != "ackWork" {
+            return Fate::Pass;
+        }
+        let _ = committing.send(());
+        Fate::Lost
+    })
+    .await;
+    provider.enqueue_for_orchestrator(start("c"), None).await.expect("queued");
+    let token = turn(&provider).await;
+    provider.enqueue_for_worker(activity("c", 2)).await.expect("queued");
+    let fetched = provider.fetch_work_item(LOCK, Duration::ZERO, None, &TagFilter::DefaultOnly).await;
+    let (_, work, _) = fetched.expect("no error").expect("an activity");
+    let result = WorkItem::ActivityCompleted {
+        instance: "c".into(),
+        execution_id: 1,
+        id: 2,
+        result: "x".repeat(1_900_000),
+    };
+    tokio::select! {
+        _ = provider.ack_work_item(&work, Some(result)) => panic!("the commit never arrives"),
+        _ = commits.recv() => {}
+    }
+    assert_eq!(container.documents("c", "c.type = 'text'").await.len(), 1, "the case under test");
+    let cancelled = ScheduledActivityIdentifier { instance: "c".into(), execution_id: 1, activity_id: 2 };
+    provider
+        .ack_orchestration_item(&token, 1, Vec::new(), Vec::new(), Vec::new(), metadata(), vec![cancelled])
+        .await
+        .expect("acknowledged");
+    assert_eq!(container.documents("c", "c.type IN ('text', 'work')").await.len(), 0);
     container.delete().await;
 }
 
@@ -219,7 +302,7 @@ async fn what_a_dead_worker_staged_is_removed() {
     })
     .await;
     provider.enqueue_for_orchestrator(start("s"), None).await.expect("queued");
-    let short = Duration::from_secs(5);
+    let short = Duration::from_secs(10);
     let fetched = provider.fetch_orchestration_item(short, Duration::ZERO, None).await.expect("no error");
     let (_, token, _) = fetched.expect("a turn");
     let events = (1..=2u64).map(|id| {
@@ -235,7 +318,7 @@ async fn what_a_dead_worker_staged_is_removed() {
     }
     assert!(!container.documents("s", "c.type = 'text'").await.is_empty(), "the case under test");
     let fetched =
-        provider.fetch_orchestration_item(LOCK, Duration::from_secs(10), None).await.expect("no error");
+        provider.fetch_orchestration_item(LOCK, Duration::from_secs(20), None).await.expect("no error");
     assert!(fetched.is_some(), "the lock has expired");
     assert_eq!(container.documents("s", "c.type = 'text'").await.len(), 0);
     container.delete().await;

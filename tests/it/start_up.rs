@@ -92,6 +92,67 @@ async fn procedures_are_what_is_exported_and_come_back() {
     container.delete().await;
 }
 
+/// Where nothing may be changed, a procedure that has gone missing is an error that says what to do.
+#[tokio::test]
+async fn missing_procedures_are_named_where_they_may_not_be_deployed() {
+    let config = support::config();
+    let container = Container::of(&config);
+    CosmosDBProvider::new_with_config(config.clone()).await.expect("deployed");
+    let verify = CosmosDBProviderConfig { deployment: Deployment::Verify, ..config };
+    let provider = CosmosDBProvider::new_with_config(verify).await.expect("nothing is missing");
+    for id in container.procedures().await {
+        container.delete_procedure(&id).await;
+    }
+    let error = provider.enqueue_for_orchestrator(support::start("i"), None).await.expect_err("missing");
+    assert!(!error.is_retryable(), "{error}");
+    for part in ["enqueueMessages_", "Deployment::Deploy"] {
+        assert!(error.message.contains(part), "{error}");
+    }
+    assert_eq!(container.procedures().await, Vec::<String>::new());
+    container.delete().await;
+}
+
+/// A procedure of ours whose body somebody has changed is not trusted.
+#[tokio::test]
+async fn a_foreign_procedure_is_refused() {
+    let config = support::config();
+    let container = Container::of(&config);
+    container.create(properties(&container)).await;
+    let (id, _) = duroxide_cosmos::procedures().next().expect("a procedure");
+    container.create_procedure(id, "function () {}").await;
+    let error = CosmosDBProvider::new_with_config(config).await.expect_err("must be refused");
+    assert!(!error.is_retryable() && error.message.contains(id), "{error}");
+    container.delete().await;
+}
+
+/// Another version of this crate, which is to say: another set of procedures, is at home in the same container.
+#[tokio::test]
+async fn two_versions_share_a_container() {
+    let config = support::config();
+    let container = Container::of(&config);
+    let provider = CosmosDBProvider::new_with_config(config.clone()).await.expect("this version");
+    // What a start of the other version leaves.
+    container.create_procedure("ackTurn_0123456789ab", "function () {}").await;
+    let mut record = container.documents("$system", "c.type = 'schema'").await.remove(0);
+    let bundles = record["bundles"].as_array_mut().expect("bundles");
+    bundles.push(json!("0123456789ab"));
+    container.upsert("$system", &record).await;
+    provider.enqueue_for_orchestrator(support::start("i"), None).await.expect("this version goes on");
+    let again = CosmosDBProvider::new_with_config(config.clone()).await.expect("and starts");
+    let requests: u64 = again.stats().values().map(|operation| operation.requests).sum();
+    assert_eq!(requests, 3, "{:?}", again.stats());
+    let mut record = container.documents("$system", "c.type = 'schema'").await.remove(0);
+    assert_eq!(record["bundles"].as_array().map(Vec::len), Some(2));
+    // Forgotten, this version deploys itself again, and forgets nobody.
+    record["bundles"] = json!(["0123456789ab"]);
+    container.upsert("$system", &record).await;
+    CosmosDBProvider::new_with_config(config).await.expect("deployed again");
+    let record = container.documents("$system", "c.type = 'schema'").await.remove(0);
+    assert_eq!(record["bundles"].as_array().map(Vec::len), Some(2));
+    assert!(container.procedures().await.contains(&"ackTurn_0123456789ab".to_owned()), "it is left alone");
+    container.delete().await;
+}
+
 /// A container somebody made by hand gets the indexing policy and TTL it needs.
 #[tokio::test]
 async fn an_empty_container_is_migrated() {

@@ -45,6 +45,12 @@ impl ProviderFactory for Factory {
             page["events"] = json!(vec!["{\"kind\":\"FromTheFuture\"}"; events]);
             container.upsert(instance, &page).await;
         }
+        // What lies behind an unchanged head is taken for unchanged, and a head for true for so long.
+        for mut head in container.documents(instance, "c.type = 'head'").await {
+            head["incarnation"] = json!("tampered with");
+            container.upsert(instance, &head).await;
+        }
+        tokio::time::sleep(support::config().cache_max_age).await;
     }
 
     async fn get_max_attempt_count(&self, instance: &str) -> u32 {

@@ -2,6 +2,7 @@
 
 pub mod faulty;
 pub mod rest;
+pub mod workload;
 
 use std::sync::{Arc, OnceLock};
 
@@ -67,6 +68,17 @@ fn emulator() -> &'static Emulator {
         });
         started.recv().expect("the emulator starts")
     })
+}
+
+/// An emulator of the test's own, for faults that must befall nobody else, and the settings that reach it.
+pub async fn emulated(partitions: u32) -> (Emulator, CosmosDBProviderConfig) {
+    let emulator = Emulator::builder().partitions(partitions).start().await.expect("an emulator");
+    let config = CosmosDBProviderConfig {
+        endpoint: emulator.endpoint().to_owned(),
+        key: emulator.key().to_owned(),
+        ..CosmosDBProviderConfig::default()
+    };
+    (emulator, config)
 }
 
 /// A name no other test has.

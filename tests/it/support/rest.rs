@@ -96,6 +96,28 @@ impl Container {
         assert!(status < 300, "{status} {body}");
     }
 
+    /// Creates documents of one physical partition in bulk, at most 100; each with its partition.
+    pub async fn create_all(&self, range: &str, documents: impl Iterator<Item = (String, Value)>) {
+        let operations: Vec<Value> = documents
+            .map(|(partition, document)| {
+                let key = json!([partition]).to_string();
+                json!({ "operationType": "Create", "partitionKey": key, "resourceBody": document })
+            })
+            .collect();
+        let headers = [
+            ("x-ms-documentdb-partitionkeyrangeid", range.to_owned()),
+            ("x-ms-cosmos-is-batch-request", "True".into()),
+            ("x-ms-cosmos-batch-atomic", "False".into()),
+            ("prefer", "return=minimal".into()),
+        ];
+        let path = format!("{}/docs", self.link());
+        let (status, body) = self
+            .send(reqwest::Method::POST, "docs", &self.link(), &path, &headers, Some(operations.into()))
+            .await;
+        let created = body.as_array().is_some_and(|results| results.iter().all(|r| r["statusCode"] == 201));
+        assert!(status < 300 && created, "{status} {body}");
+    }
+
     /// Creates database and container with properties of the test's choice.
     pub async fn create(&self, properties: Value) {
         let database = json!({ "id": self.database });
@@ -114,6 +136,15 @@ impl Container {
         assert_eq!(status, 200, "{body}");
         let all = body["StoredProcedures"].as_array().expect("procedures");
         all.iter().map(|procedure| procedure["id"].as_str().expect("an id").to_owned()).collect()
+    }
+
+    /// Deploys a stored procedure.
+    pub async fn create_procedure(&self, id: &str, body: &str) {
+        let path = format!("{}/sprocs", self.link());
+        let procedure = json!({ "id": id, "body": body });
+        let (status, body) =
+            self.send(reqwest::Method::POST, "sprocs", &self.link(), &path, &[], Some(procedure)).await;
+        assert_eq!(status, 201, "{body}");
     }
 
     /// Takes a stored procedure away.

@@ -1,0 +1,251 @@
+//! Handing work over: what a request has made ready is locked by that very request, for a dispatcher of this
+//! process that waits for it or is about to.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Different kinds of places kept. More than any program has; beyond it dispatchers find their work themselves.
+const MAX_GROUPS: usize = 64;
+
+/// Locks remembered to know what kind of dispatcher returns with them.
+const MAX_HELD: usize = 10_000;
+
+/// The dispatchers of one queue, grouped by what they may take (`P`), and what is ready for them (`T`).
+#[derive(Debug)]
+pub(crate) struct HandOff<P, T> {
+    state: Mutex<State<P, T>>,
+    /// What may be ready for busy dispatchers of a group beyond one each.
+    spare: usize,
+    enabled: bool,
+}
+
+#[derive(Debug)]
+struct State<P, T> {
+    groups: Vec<Group<P, T>>,
+    /// Group of the dispatcher that holds a lock, by the lock's id.
+    held: HashMap<String, usize>,
+    tickets: u64,
+}
+
+#[derive(Debug)]
+struct Group<P, T> {
+    place: P,
+    /// Dispatchers blocked in a long poll.
+    waiting: usize,
+    /// Dispatchers whose acknowledgement is on its way: the next thing they do is ask for work.
+    returning: usize,
+    /// Locks asked for in requests that are on their way.
+    promised: usize,
+    ready: VecDeque<(u64, T)>,
+}
+
+impl<P, T> Group<P, T> {
+    fn has_room(&self, spare: usize) -> bool {
+        let present = self.waiting + self.returning;
+        present > 0 && self.promised + self.ready.len() < present + spare
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Presence {
+    Waiting,
+    Returning,
+}
+
+impl<P: Clone + PartialEq, T> HandOff<P, T> {
+    pub(crate) fn new(enabled: bool, spare: usize) -> Self {
+        let state = State { groups: Vec::new(), held: HashMap::new(), tickets: 0 };
+        Self { state: Mutex::new(state), spare, enabled }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<P, T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first thing that is ready for a dispatcher of this place.
+    pub(crate) fn take(&self, place: &P) -> Option<T> {
+        let mut state = self.state();
+        let group = state.groups.iter_mut().find(|group| group.place == *place)?;
+        group.ready.pop_front().map(|(_, item)| item)
+    }
+
+    /// A dispatcher blocks until the answer is dropped.
+    pub(crate) fn wait(self: &Arc<Self>, place: &P) -> Option<Present<P, T>> {
+        let mut state = self.state();
+        let known = state.groups.iter().position(|group| group.place == *place);
+        let group = known.or_else(|| {
+            (state.groups.len() < MAX_GROUPS).then(|| {
+                let place = place.clone();
+                state.groups.push(Group {
+                    place,
+                    waiting: 0,
+                    returning: 0,
+                    promised: 0,
+                    ready: VecDeque::new(),
+                });
+                state.groups.len() - 1
+            })
+        })?;
+        Some(self.present(state, group, Presence::Waiting))
+    }
+
+    /// A dispatcher of this place has got something with this lock.
+    pub(crate) fn hold(&self, place: &P, lock: &str) {
+        let mut state = self.state();
+        if let Some(group) = state.groups.iter().position(|group| group.place == *place) {
+            if state.held.len() >= MAX_HELD {
+                // Locks that nobody ever acknowledged.
+                state.held.clear();
+            }
+            state.held.insert(lock.to_owned(), group);
+        }
+    }
+
+    /// The dispatcher with this lock acknowledges it, and returns when the answer is dropped.
+    pub(crate) fn returning(self: &Arc<Self>, lock: &str) -> Option<Present<P, T>> {
+        let mut state = self.state();
+        let group = state.held.remove(lock)?;
+        Some(self.present(state, group, Presence::Returning))
+    }
+
+    fn present(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State<P, T>>,
+        group: usize,
+        presence: Presence,
+    ) -> Present<P, T> {
+        let place = state.groups[group].place.clone();
+        match presence {
+            Presence::Waiting => state.groups[group].waiting += 1,
+            Presence::Returning => state.groups[group].returning += 1,
+        }
+        Present { hand_off: Arc::clone(self), group, place, presence }
+    }
+
+    /// A place for something about to be locked, if a dispatcher that `suits` has room for it.
+    pub(crate) fn reserve(self: &Arc<Self>, suits: impl Fn(&P) -> bool) -> Option<Promise<P, T>> {
+        if !self.enabled {
+            return None;
+        }
+        let mut state = self.state();
+        let spare = self.spare;
+        let group = state.groups.iter().position(|group| group.has_room(spare) && suits(&group.place))?;
+        state.groups[group].promised += 1;
+        let place = state.groups[group].place.clone();
+        Some(Promise { hand_off: Arc::clone(self), group, place })
+    }
+
+    /// Takes back what nobody has fetched.
+    pub(crate) fn withdraw(&self, ticket: Ticket) -> Option<T> {
+        let mut state = self.state();
+        let ready = &mut state.groups[ticket.group].ready;
+        let place = ready.iter().position(|(number, _)| *number == ticket.number)?;
+        ready.remove(place).map(|(_, item)| item)
+    }
+}
+
+/// A dispatcher that could take something over, until dropped.
+#[derive(Debug)]
+pub(crate) struct Present<P, T> {
+    hand_off: Arc<HandOff<P, T>>,
+    group: usize,
+    pub(crate) place: P,
+    presence: Presence,
+}
+
+impl<P, T> Drop for Present<P, T> {
+    fn drop(&mut self) {
+        let mut state = self.hand_off.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let group = &mut state.groups[self.group];
+        match self.presence {
+            Presence::Waiting => group.waiting -= 1,
+            Presence::Returning => group.returning -= 1,
+        }
+    }
+}
+
+/// A place kept for something that is being locked; free again when dropped.
+#[derive(Debug)]
+pub(crate) struct Promise<P, T> {
+    hand_off: Arc<HandOff<P, T>>,
+    group: usize,
+    pub(crate) place: P,
+}
+
+impl<P, T> Promise<P, T> {
+    /// It is locked: lays it ready. The caller wakes the dispatchers.
+    pub(crate) fn fulfil(self, item: T) -> Ticket {
+        let mut state = self.hand_off.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.tickets += 1;
+        let number = state.tickets;
+        state.groups[self.group].ready.push_back((number, item));
+        Ticket { group: self.group, number }
+    }
+}
+
+impl<P, T> Drop for Promise<P, T> {
+    fn drop(&mut self) {
+        let mut state = self.hand_off.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.groups[self.group].promised -= 1;
+    }
+}
+
+/// What was laid ready.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ticket {
+    group: usize,
+    number: u64,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    type Places = Arc<HandOff<&'static str, u32>>;
+
+    fn places(spare: usize) -> Places {
+        Arc::new(HandOff::new(true, spare))
+    }
+
+    #[test]
+    fn only_a_dispatcher_that_waits_or_returns_gets_a_promise_and_each_one() {
+        let places = places(0);
+        assert!(places.reserve(|_| true).is_none());
+        let waiting = places.wait(&"a").unwrap();
+        let first = places.reserve(|_| true).unwrap();
+        assert!(places.reserve(|_| true).is_none());
+        places.hold(&"a", "lock");
+        let returning = places.returning("lock").unwrap();
+        let second = places.reserve(|_| true).unwrap();
+        assert!(places.reserve(|_| true).is_none());
+        drop(first);
+        assert!(places.reserve(|place| *place == "b").is_none());
+        assert!(places.reserve(|place| *place == "a").is_some());
+        drop((waiting, returning, second));
+        assert!(places.reserve(|_| true).is_none());
+        assert!(places.returning("lock").is_none());
+    }
+
+    #[test]
+    fn what_is_ready_goes_to_its_kind_of_dispatcher_in_order_and_occupies_its_place() {
+        let places = places(1);
+        let _waiting = places.wait(&"a").unwrap();
+        let (one, two) = (places.reserve(|_| true).unwrap(), places.reserve(|_| true).unwrap());
+        one.fulfil(1);
+        let ticket = two.fulfil(2);
+        assert!(places.reserve(|_| true).is_none());
+        assert_eq!(places.take(&"b"), None);
+        assert_eq!(places.take(&"a"), Some(1));
+        assert!(places.reserve(|_| true).is_some());
+        assert_eq!(places.withdraw(ticket), Some(2));
+        assert_eq!((places.withdraw(ticket), places.take(&"a")), (None, None));
+    }
+
+    #[test]
+    fn switched_off_nothing_is_promised() {
+        let places: Places = Arc::new(HandOff::new(false, 9));
+        let _waiting = places.wait(&"a").unwrap();
+        assert!(places.reserve(|_| true).is_none());
+    }
+}

@@ -1,0 +1,213 @@
+//! A queue as its dispatchers see it: what is handed to them, what is known to be ready, and waiting for either.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use duroxide::providers::ProviderError;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::candidates::{Candidate, Candidates, PAGE};
+use super::discovery::{Discovery, Search};
+use super::handoff::{HandOff, Present, Promise};
+
+/// How long something handed over waits for its dispatcher before it is given back. Dispatchers that were
+/// promised are blocked or about to return, so only those that went away meanwhile take so long.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
+
+/// One of the two queues, for dispatchers of places `P` that take items `T`.
+#[derive(Debug)]
+pub(crate) struct Queue<P, T> {
+    pub(crate) hand_off: Arc<HandOff<P, T>>,
+    pub(crate) candidates: Candidates,
+    changed: Notify,
+    /// What blocked dispatchers would take, by their numbers.
+    hungry: Mutex<Hungry>,
+}
+
+#[derive(Debug, Default)]
+struct Hungry {
+    next: u64,
+    searches: Vec<(u64, Search)>,
+    /// The latest search that failed, and how many have.
+    failure: Option<ProviderError>,
+    failures: u64,
+}
+
+impl<P: Clone + PartialEq, T> Queue<P, T> {
+    pub(crate) fn new(hand_off: bool, spare: usize) -> Self {
+        Self {
+            hand_off: Arc::new(HandOff::new(hand_off, spare)),
+            candidates: Candidates::default(),
+            changed: Notify::new(),
+            hungry: Mutex::default(),
+        }
+    }
+
+    /// Blocked dispatchers look again what there is for them.
+    pub(crate) fn wake(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// What blocked dispatchers would take, each search once.
+    pub(crate) fn wanted(&self) -> Vec<Search> {
+        let mut wanted: Vec<Search> = Vec::new();
+        for (_, search) in &self.hungry().searches {
+            if !wanted.contains(search) {
+                wanted.push(search.clone());
+            }
+        }
+        wanted
+    }
+
+    /// A search for the blocked dispatchers failed: they report it.
+    pub(crate) fn fail(&self, error: ProviderError) {
+        let mut hungry = self.hungry();
+        hungry.failures += 1;
+        hungry.failure = Some(error);
+        drop(hungry);
+        self.wake();
+    }
+
+    fn failed_since(&self, seen: &mut u64) -> Option<ProviderError> {
+        let hungry = self.hungry();
+        let failed = hungry.failures > *seen;
+        *seen = hungry.failures;
+        hungry.failure.clone().filter(|_| failed)
+    }
+
+    fn block(&self, place: &P, search: Search) -> Blocked<'_, P, T> {
+        let mut hungry = self.hungry();
+        hungry.next += 1;
+        let number = hungry.next;
+        hungry.searches.push((number, search));
+        drop(hungry);
+        Blocked { queue: self, number, _present: self.hand_off.wait(place) }
+    }
+
+    fn hungry(&self) -> std::sync::MutexGuard<'_, Hungry> {
+        self.hungry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for something that is about to become ready; not past candidates that wait for longer.
+    pub(crate) fn reserve(
+        &self,
+        suits: impl Fn(&P) -> bool,
+        admits: impl Fn(&P, &Candidate) -> bool,
+    ) -> Option<Promise<P, T>> {
+        self.hand_off
+            .reserve(|place| suits(place) && !self.candidates.any(|candidate| admits(place, candidate)))
+    }
+}
+
+/// A dispatcher in a long poll, until dropped.
+struct Blocked<'a, P, T> {
+    queue: &'a Queue<P, T>,
+    number: u64,
+    _present: Option<Present<P, T>>,
+}
+
+impl<P, T> Drop for Blocked<'_, P, T> {
+    fn drop(&mut self) {
+        let mut hungry = self.queue.hungry.lock().unwrap_or_else(PoisonError::into_inner);
+        hungry.searches.retain(|(number, _)| *number != self.number);
+    }
+}
+
+/// A dispatcher that asks for work.
+pub(crate) trait Seeker: Sync {
+    type Place: Clone + PartialEq + Send + Sync;
+    type Item: Send;
+
+    fn queue(&self) -> &Queue<Self::Place, Self::Item>;
+    fn discovery(&self) -> &Discovery;
+    fn place(&self) -> &Self::Place;
+    /// What to look for in the container.
+    fn search(&self) -> Search;
+    fn may_take(&self, candidate: &Candidate) -> bool;
+    /// Asks the service now.
+    fn look(&self, search: &Search) -> impl Future<Output = Result<Vec<Candidate>, ProviderError>> + Send;
+    /// Locks a candidate. `None`: it is not to be had (any more).
+    fn lock(
+        &self,
+        candidate: Candidate,
+    ) -> impl Future<Output = Result<Option<Self::Item>, ProviderError>> + Send;
+}
+
+/// Something for the dispatcher, waiting for it up to `poll_timeout`.
+pub(crate) async fn fetch<S: Seeker>(
+    seeker: &S,
+    poll_timeout: Duration,
+) -> Result<Option<S::Item>, ProviderError> {
+    if let Some(item) = seeker.queue().hand_off.take(seeker.place()) {
+        return Ok(Some(item));
+    }
+    if poll_timeout.is_zero() { ask(seeker).await } else { wait(seeker, poll_timeout).await }
+}
+
+/// Takes what is handed over or known to be ready; else blocks until discovery finds something.
+async fn wait<S: Seeker>(seeker: &S, poll_timeout: Duration) -> Result<Option<S::Item>, ProviderError> {
+    let (queue, deadline) = (seeker.queue(), Instant::now() + poll_timeout);
+    let mut failures = queue.hungry().failures;
+    loop {
+        // Registered before looking, so that a wake-up during the look is not lost.
+        let mut changed = std::pin::pin!(queue.changed.notified());
+        changed.as_mut().enable();
+        if let Some(item) = queue.hand_off.take(seeker.place()) {
+            return Ok(Some(item));
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        if let Some(candidate) = queue.candidates.pop(|candidate| seeker.may_take(candidate)) {
+            let Some(_claim) = queue.candidates.claim(&candidate) else {
+                continue;
+            };
+            match seeker.lock(candidate.clone()).await? {
+                Some(item) => return Ok(Some(item)),
+                None => queue.candidates.outdated(&candidate),
+            }
+            continue;
+        }
+        if let Some(error) = queue.failed_since(&mut failures) {
+            return Err(error);
+        }
+        let _blocked = queue.block(seeker.place(), seeker.search());
+        seeker.discovery().rouse();
+        tokio::select! {
+            () = changed => {}
+            () = tokio::time::sleep_until(deadline) => {}
+        }
+    }
+}
+
+/// One true answer, now. A lost race is no empty queue: the search goes on while there are candidates. Where
+/// others of this process are just locking what is there, the answer waits for them: they may yet fail.
+async fn ask<S: Seeker>(seeker: &S) -> Result<Option<S::Item>, ProviderError> {
+    let candidates = &seeker.queue().candidates;
+    loop {
+        let mut released = std::pin::pin!(candidates.released());
+        released.as_mut().enable();
+        let found = seeker.look(&seeker.search()).await?;
+        let full = found.len() >= PAGE;
+        let (mut lost, mut busy) = (false, false);
+        for candidate in found {
+            let Some(_claim) = candidates.claim(&candidate) else {
+                busy = true;
+                continue;
+            };
+            match seeker.lock(candidate).await? {
+                Some(item) => return Ok(Some(item)),
+                None => lost = true,
+            }
+        }
+        if full && lost {
+            continue;
+        }
+        if !busy {
+            return Ok(None);
+        }
+        released.await;
+    }
+}
