@@ -1,8 +1,8 @@
 //! Compiled scripts, so that source is parsed once and not at every call.
 //!
-//! The bindings have no safe way to load a compiled script, so this module calls the engine itself. It is the
-//! only one that does. Loading is not validated by the engine, which is why a [`Bytecode`] can be made by
-//! [`compile`] alone and never comes from a disk or a network.
+//! The bindings have no safe way to load a compiled script, so this module calls the engine itself. Loading is not
+//! validated by the engine, which is why a [`Bytecode`] can be made by [`compile`] alone and never comes from a
+//! disk or a network.
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;

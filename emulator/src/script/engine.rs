@@ -19,8 +19,9 @@ use super::{Call, Collection, Outcome, failure};
 /// Stack of a script thread: the scripts' own limit, and room for document operations on top of it.
 const THREAD_STACK: usize = 16 << 20;
 
-/// Runs one script on the thread it is called on, in the session if there is one.
-type Job = Box<dyn FnOnce(&Cache, Option<Session>) + Send>;
+/// Runs one script on the thread it is called on, in the session if there is one, and gives back a session for the
+/// next.
+type Job = Box<dyn FnOnce(&Cache, Option<Session>) -> Option<Session> + Send>;
 
 /// A pool of OS threads that run scripts.
 ///
@@ -59,8 +60,8 @@ impl Engine {
         self.submit(Box::new(move |cache, session| {
             let (outcome, spent) = execute(cache, session, &call, collection);
             let _ = sender.send(outcome);
-            // Taking an engine apart takes longer than many a script: nobody has to wait for it.
-            drop(spent);
+            // Nobody has to wait for this.
+            spent.and_then(Session::renew)
         }));
         match receiver.await {
             Ok(outcome) => outcome,
@@ -87,7 +88,7 @@ impl Engine {
         }
         drop(state);
         match stranded {
-            Some(job) => job(&self.pool.cache, None),
+            Some(job) => drop(job(&self.pool.cache, None)),
             None => self.pool.changed.notify_one(),
         }
     }
@@ -122,11 +123,7 @@ impl Pool {
     fn work(&self) {
         let mut session = None;
         while let Some(job) = self.next() {
-            job(&self.cache, session.take());
-            // The next call finds its engine ready, if there is a pause before it comes.
-            if self.lock().jobs.is_empty() {
-                session = Session::prepare(&self.cache).ok();
-            }
+            session = job(&self.cache, session);
         }
     }
 

@@ -36,18 +36,41 @@ pub(super) struct Host {
     /// native function into a JavaScript exception, which a script could swallow.
     in_operation: Cell<bool>,
     logs: RefCell<Option<String>>,
+    /// State of `Math.random`. The engine's own would be the same in every run.
+    random: Cell<u64>,
     query_api: RefCell<Option<Bytecode>>,
 }
 
 impl Host {
-    /// Starts the clock of a run.
-    pub(super) fn begin(&self, call: &Call, collection: SharedCollection) {
+    /// Starts the clock of a run. Nothing of an earlier one is left.
+    pub(super) fn begin(&self, call: &Call, shared: SharedCollection) {
+        // By name, so that no field is forgotten.
+        let Self {
+            collection,
+            deadline,
+            accept_until,
+            refuse_after,
+            accepted,
+            executed,
+            timed_out,
+            aborted,
+            in_operation,
+            logs,
+            random,
+            query_api: _,
+        } = self;
         let now = Instant::now();
-        self.collection.replace(Some(collection));
-        self.deadline.set(now.checked_add(call.time_limit));
-        self.accept_until.set(now.checked_add(call.time_limit.mul_f64(ACCEPT_SHARE)));
-        self.refuse_after.set(call.refuse_after);
-        self.logs.replace(call.enable_logging.then(String::new));
+        collection.replace(Some(shared));
+        deadline.set(now.checked_add(call.time_limit));
+        accept_until.set(now.checked_add(call.time_limit.mul_f64(ACCEPT_SHARE)));
+        refuse_after.set(call.refuse_after);
+        accepted.set(0);
+        executed.set(0);
+        timed_out.set(false);
+        aborted.replace(None);
+        in_operation.set(false);
+        logs.replace(call.enable_logging.then(String::new));
+        random.set(uuid::Uuid::new_v4().as_u64_pair().1);
     }
 
     /// Has the JavaScript query API at hand for a script that uses it.
@@ -108,6 +131,7 @@ impl Host {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         match arguments.as_slice() {
             ["accept"] => self.accept().into_js(ctx),
+            ["random"] => self.random().into_js(ctx),
             ["guid"] => uuid::Uuid::new_v4().to_string().into_js(ctx),
             ["queryApi"] => {
                 let script = self.query_api.borrow().clone();
@@ -135,6 +159,18 @@ impl Host {
             self.accepted.set(accepted + 1);
         }
         !refused
+    }
+
+    /// From 0 to below 1, by SplitMix64.
+    fn random(&self) -> f64 {
+        let state = self.random.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        // A double has 53 bits.
+        #[allow(clippy::cast_precision_loss)]
+        let bits = ((mixed ^ (mixed >> 31)) >> 11) as f64;
+        bits / (1_u64 << 53) as f64
     }
 
     fn operate(&self, operation: &[&str]) -> rquickjs::Result<Reply> {

@@ -18,6 +18,7 @@ mod bytecode;
 mod engine;
 pub(crate) mod failure;
 mod functions;
+mod heap;
 mod host;
 mod session;
 mod syntax;

@@ -450,6 +450,8 @@
 
   defineGlobal('ErrorCodes', ErrorCodes);
   defineGlobal('getContext', () => context);
+  const random = { random: () => host('random') }.random;
+  defineProperty(Math, 'random', { value: random, writable: true, configurable: true });
   const shortcut = create(collection);
   defineGlobal('__', shortcut);
 

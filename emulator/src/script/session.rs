@@ -1,20 +1,23 @@
-//! One run of a script in an engine of its own.
+//! One run of a script in an engine that knows nothing of the runs before.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rquickjs::context::intrinsic;
-use rquickjs::{Context, Ctx, Function, Object, Runtime, Type, Value};
+use rquickjs::{Context, Ctx, Function, Object, Persistent, Runtime, Type, Value};
 use serde_json::json;
 
 use super::bytecode::{Bytecode, Cache, Keep};
+use super::heap::{Heap, Lease};
 use super::host::{Host, SharedCollection};
 use super::{Call, Role, ScriptSyntax, failure};
 use crate::error::ServiceError;
 
 /// Memory of one run. A page of 4 MB is about ten times that as JavaScript values.
 const MEMORY_LIMIT: usize = 128 << 20;
+/// Garbage in cycles is collected beyond this: after most runs there is no need to.
+const COLLECT_ABOVE: usize = 8 << 20;
 /// Stack of the scripts; the threads have more, as document operations run on top of it.
 const STACK_LIMIT: usize = 1 << 20;
 /// The response limit, counted in UTF-16 units.
@@ -53,12 +56,14 @@ pub(super) struct Finished {
     pub(super) cpu: Duration,
 }
 
-/// A fresh engine with the server-side API in place, good for one run: globals, pending promises and memory
-/// of one call can never reach the next. It can be prepared before the call is known.
+/// An engine with the server-side API in place, good for one run, and after [`Session::renew`] for another:
+/// globals, pending promises and memory of one call can never reach the next.
 pub(super) struct Session {
-    // Before the runtime, so that it is dropped first.
+    // Values first, then the context, then the runtime: they are dropped in this order.
+    _function: Persistent<Function<'static>>,
     context: Context,
     runtime: Runtime,
+    heap: Rc<Heap>,
     host: Rc<Host>,
     /// In force while the script runs.
     pub(super) memory_limit: usize,
@@ -67,24 +72,45 @@ pub(super) struct Session {
 impl Session {
     /// An engine ready to run one script.
     pub(super) fn prepare(cache: &Cache) -> rquickjs::Result<Self> {
-        let runtime = Runtime::new()?;
+        let heap = Heap::new();
+        let runtime = Runtime::new_with_alloc(Lease(Rc::clone(&heap)))?;
         runtime.set_max_stack_size(STACK_LIMIT);
         let host = Rc::new(Host::default());
         let watched = Rc::clone(&host);
         runtime.set_interrupt_handler(Some(Box::new(move || watched.stopped())));
         let context = Context::custom::<Intrinsics>(&runtime)?;
-        context.with(|ctx| {
+        // What Rust owns must not die with a run that lets go of it.
+        let function = context.with(|ctx| {
             let install = |file, source| install(&ctx, cache, file, source);
             let language: Object<'_> = install_language(&ctx, cache)?;
-            let entry: Object<'_> = install(PRELUDE_FILE, PRELUDE)?.call((host.function(&ctx)?, language))?;
+            let function = host.function(&ctx)?;
+            let entry: Object<'_> = install(PRELUDE_FILE, PRELUDE)?.call((function.clone(), language))?;
             // Compiled here, where memory is not limited yet, and loaded when a script needs it.
             host.offer_query_api(wrapper(&ctx, cache, QUERY_API_FILE, QUERY_API)?);
-            ctx.globals().set(ENTRY, entry)
+            ctx.globals().set(ENTRY, entry)?;
+            Ok::<_, rquickjs::Error>(Persistent::save(&ctx, function))
         })?;
-        Ok(Self { context, runtime, host, memory_limit: MEMORY_LIMIT })
+        runtime.run_gc();
+        runtime.set_gc_threshold(COLLECT_ABOVE);
+        if !heap.keep() {
+            return Err(rquickjs::Error::Allocation);
+        }
+        Ok(Self { _function: function, context, runtime, heap, host, memory_limit: MEMORY_LIMIT })
     }
 
-    /// Runs `call` on `collection`, which nothing here keeps afterwards. To be called once.
+    /// Makes the engine what it was after `prepare`. None when the last run broke more than its own state.
+    #[allow(unsafe_code)]
+    pub(super) fn renew(self) -> Option<Self> {
+        if self.host.poisoned() {
+            return None;
+        }
+        // SAFETY: `self` is ours alone, so nobody is inside of the context. Values cannot leave `Context::with`
+        // except as `Persistent`, of which there is the one made before `keep`, still here.
+        unsafe { self.heap.restore() };
+        Some(self)
+    }
+
+    /// Runs `call` on `collection`, which nothing here keeps afterwards. To be called once before `renew`.
     pub(super) fn run(&self, cache: &Cache, call: &Call, collection: SharedCollection) -> Finished {
         let started = Instant::now();
         let settings = {
@@ -117,6 +143,7 @@ impl Session {
         self.host.begin(call, collection);
         let script = self.context.with(|ctx| compile(&ctx, cache, &call.script_id, &call.body));
         self.runtime.set_memory_limit(self.memory_limit);
+        self.heap.limit(2 * self.memory_limit);
         let result = script.and_then(|script| {
             self.context.with(|ctx| {
                 let run = Run { ctx: &ctx, host: &self.host, call };

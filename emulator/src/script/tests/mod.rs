@@ -15,6 +15,7 @@ use crate::value::Value;
 mod api;
 mod errors;
 mod fuzz;
+mod isolation;
 mod limits;
 mod operations;
 mod query_api;
