@@ -256,7 +256,7 @@ async function historyAfter(execution, known, maxChars) {
  * @param {Batch} batch
  */
 async function releaseWithoutContext(head, batch) {
-  const drop = batch.messages.every((message) => message.kind === "queue");
+  const drop = head.startAt === undefined && batch.messages.every((message) => message.kind === "queue");
   if (drop) {
     const stamps = (/** @type {boolean} */ stored) =>
       batch.messages.filter((message) => message.stored === stored).map((message) => message.stamp);
