@@ -26,14 +26,14 @@ async function abandonTurn(argument) {
   for (const message of head.inbox) {
     if (lock.inline.indexOf(message.stamp) >= 0) {
       message.attempts = Math.max(0, message.attempts - given);
-      message.visibleAt = visibleAt === undefined ? message.visibleAt : visibleAt;
+      hideMessage(head, message, visibleAt);
     }
   }
   for (const stamp of lock.backlog) {
     head.backlog.attempts[stamp] = Math.max(0, head.backlog.attempts[stamp] - given);
     if (visibleAt !== undefined) {
       const message = await read("m:" + stamp);
-      message.visibleAt = visibleAt;
+      hideMessage(head, message, visibleAt);
       await replace(message);
     }
   }
@@ -48,4 +48,19 @@ async function abandonTurn(argument) {
   setTurnReadyAt(head);
   await saveHead(head);
   return { status: "abandoned", now: now, readyAt: head.turnReadyAt };
+}
+
+/**
+ * @param {Head} head
+ * @param {{kind: MessageKind, visibleAt: number}} message
+ * @param {number | undefined} visibleAt `undefined`: it stays as visible as it was
+ */
+function hideMessage(head, message, visibleAt) {
+  if (visibleAt === undefined) {
+    return;
+  }
+  message.visibleAt = visibleAt;
+  if (message.kind === "start") {
+    head.startAt = visibleAt;
+  }
 }

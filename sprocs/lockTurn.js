@@ -35,7 +35,7 @@ async function lockTurn(argument) {
   if (batch.messages.length === 0) {
     return { status: "notReady" };
   }
-  if (!hasContext(head)) {
+  if (!hasContext(head, now)) {
     return releaseWithoutContext(head, batch);
   }
   await dropStaged(head);

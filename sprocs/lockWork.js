@@ -2,16 +2,21 @@
  * lockWork: locks one work item.
  *
  * Argument: see WorkRequest in types.d.ts
- * Result:   { status: "locked", item, attempts, now, until } | { status: "notReady" }
+ * Result:   { status: "locked", item, attempts, now, until, head? } | { status: "notReady" }
  *           "locked"    held until `until`; a repeated call gets the same answer
  *           "notReady"  gone, hidden, or locked by somebody else
- * Reads:    w:<execution>:<activity>
+ * Reads:    w:<execution>:<activity>; head
  * Writes:   w:<execution>:<activity>; t:<id> staged under a lost lock (deleted)
- * Uses:     store, text, work
+ * Uses:     store, head, text, work
  *
  * @param {WorkRequest} argument
  */
 async function lockWork(argument) {
   const locked = await tryWork(argument, Date.now());
-  return locked ? Object.assign({ status: "locked" }, locked) : { status: "notReady" };
+  if (!locked) {
+    return { status: "notReady" };
+  }
+  // The runtime asks for the instance next, whenever it runs an activity.
+  const head = await readHead();
+  return Object.assign({ status: "locked", head: head ? factsOf(head, head._etag) : undefined }, locked);
 }

@@ -73,7 +73,8 @@ interface Head extends Stored, Execution {
   inbox: InlineMessage[];
   /** Messages with documents of their own. While a lock is held, `readyAt` speaks of those not locked. */
   backlog: { count: number; readyAt?: number; attempts: { [stamp: string]: number } };
-  startQueued?: boolean;
+  /** When the earliest start in the queue becomes visible, 0 if it was never hidden; see `hasContext`. */
+  startAt?: number;
   lock?: TurnLock;
   /** Texts sent ahead under the lock, until the commit that refers to them. */
   staged?: string[];

@@ -65,6 +65,11 @@ impl Emulator {
         &self.inner.key
     }
 
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn account(&self) -> &crate::store::Account {
+        &self.inner.service.account
+    }
+
     /// Requests and request units so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -96,11 +101,7 @@ impl Emulator {
     /// # Errors
     /// When the container or the partition is not there, or the partition covers a single hash.
     pub async fn split(&self, database: &str, container: &str, range: u32) -> Result<(u32, u32), SplitError> {
-        let account = &self.inner.service.account;
-        let container = account.container(database, container).map_err(|_| SplitError::NoSuchContainer)?;
-        let (low, high, durable) = container.split(range)?;
-        durable.wait().await.map_err(|error| SplitError::Storage(error.message))?;
-        Ok((low, high))
+        self.inner.service.account.split(database, container, range).await
     }
 
     /// Answers a request as if it had come through the socket, authorization included. Needs a Tokio runtime.

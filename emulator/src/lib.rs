@@ -25,6 +25,10 @@ mod emulator;
 mod epk;
 mod error;
 mod faults;
+// Public for `cargo fuzz` alone, which sets `fuzzing`.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod limits;
 mod names;

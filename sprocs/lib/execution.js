@@ -24,7 +24,7 @@ async function openExecution(head, execution, now) {
   delete head.output;
   delete head.completedAt;
   delete head.pinned;
-  delete head.startQueued;
+  delete head.startAt;
   return Object.assign(head, newExecution(execution, now));
 }
 

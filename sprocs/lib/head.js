@@ -64,8 +64,17 @@ function newHead(instanceId, slot, incarnation) {
 async function saveHead(head) {
   head.revision += 1;
   const saved = await save(head);
+  return factsOf(head, saved._etag);
+}
+
+/**
+ * @param {Head} head
+ * @param {string | undefined} etag
+ * @returns {HeadFacts}
+ */
+function factsOf(head, etag) {
   return {
-    etag: saved._etag,
+    etag: etag,
     revision: head.revision,
     incarnation: head.incarnation,
     execution: head.execution,
@@ -137,20 +146,21 @@ function rememberApplied(head, nonce) {
 }
 
 /**
- * Whether a turn could start here: the instance exists, or a start is among the messages.
+ * Whether a turn could start here: the instance exists, or a start is among the visible messages.
  *
  * @param {Head} head
+ * @param {number} now
  * @returns {boolean}
  */
-function hasContext(head) {
-  return head.execution > 0 || head.startQueued === true;
+function hasContext(head, now) {
+  return head.execution > 0 || (head.startAt !== undefined && head.startAt <= now);
 }
 
 /**
  * Sets when the head next deserves an orchestration dispatcher; leaves it out of the index if never.
  *
  * Messages for an instance that has not started wait for its start, except when all of them are queue
- * messages: those are dropped by the next fetch.
+ * messages: those are dropped by the next fetch. Messages that overtake a hidden start wait for it, too.
  *
  * @param {Head} head
  */
@@ -169,8 +179,9 @@ function setTurnReadyAt(head) {
     at = Math.min(at, message.visibleAt);
     onlyQueueMessages = onlyQueueMessages && message.kind === "queue";
   }
-  if (at < Infinity && (hasContext(head) || onlyQueueMessages)) {
-    head.turnReadyAt = at;
+  const starts = head.execution > 0 || head.startAt !== undefined;
+  if (at < Infinity && (starts || onlyQueueMessages)) {
+    head.turnReadyAt = head.execution > 0 ? at : Math.max(at, head.startAt || 0);
   } else {
     delete head.turnReadyAt;
   }
@@ -193,7 +204,9 @@ async function enqueue(head, messages, after, now) {
     head.lastStamp = stamp;
     const visibleAt = message.delayMs ? now + message.delayMs : timeOf(stamp);
     if (message.kind === "start") {
-      head.startQueued = true;
+      // One that was never hidden does not change the instance's place in the queue.
+      const startAt = message.delayMs ? visibleAt : 0;
+      head.startAt = head.startAt === undefined ? startAt : Math.min(head.startAt, startAt);
     }
     if (charsOf(message.item) <= InlineMessageChars && head.inbox.length < InlineMessages) {
       head.inbox.push({ stamp: stamp, visibleAt: visibleAt, attempts: 0, kind: message.kind, item: message.item });

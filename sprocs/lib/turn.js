@@ -205,7 +205,7 @@ function isIncompatible(head, request) {
  */
 async function handTurn(head, request, stored, now) {
   if (
-    !request || head.deletion || head.staged || !hasContext(head) || isIncompatible(head, request) ||
+    !request || head.deletion || head.staged || !hasContext(head, now) || isIncompatible(head, request) ||
     (head.lock && head.lock.until > now) || head.backlog.count > stored.length || itemChars(stored) > BacklogBatchChars
   ) {
     return undefined;
@@ -256,7 +256,7 @@ async function historyAfter(execution, known, maxChars) {
  * @param {Batch} batch
  */
 async function releaseWithoutContext(head, batch) {
-  const drop = batch.messages.every((message) => message.kind === "queue");
+  const drop = head.startAt === undefined && batch.messages.every((message) => message.kind === "queue");
   if (drop) {
     const stamps = (/** @type {boolean} */ stored) =>
       batch.messages.filter((message) => message.stored === stored).map((message) => message.stamp);

@@ -342,6 +342,7 @@ pub(crate) struct LockedWork {
 /// Answer of `lockWork`; not ready if there is none.
 #[derive(Debug, Deserialize)]
 pub(crate) struct WorkAnswer {
+    pub(crate) head: Option<HeadFacts>,
     #[serde(flatten)]
     pub(crate) locked: Option<LockedWork>,
 }

@@ -24,9 +24,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// Pause after a look that filled its page: there is more where that came from.
 const PAUSE_BETWEEN_PAGES: Duration = Duration::from_millis(5);
 
-/// From this pause on, one probe for both queues replaces a search for each, as long as it finds nothing.
-const IDLE_PAUSE: Duration = Duration::from_millis(100);
-
 /// Due times remembered. Beyond that the loop finds what is due, up to one interval later.
 const MAX_DUE: usize = 10_000;
 
@@ -163,7 +160,7 @@ impl Discovery {
     pub(crate) fn new(longest: Duration) -> Self {
         let pace = Pace {
             next: Instant::now(),
-            pause: FIRST_PAUSE,
+            pause: FIRST_PAUSE * 2,
             turns: None,
             work: None,
             due: BTreeMap::new(),
@@ -217,7 +214,7 @@ impl Discovery {
         let mut pace = self.pace();
         if now >= pace.next && !(turns.is_empty() && work.is_empty()) {
             (pace.turns, pace.work) = (None, None);
-            return Ok(Plan { idle: pace.pause >= IDLE_PAUSE, turns, work });
+            return Ok(Plan { idle: pace.pause > FIRST_PAUSE, turns, work });
         }
         let mut plan = Plan { idle: false, turns: Vec::new(), work: Vec::new() };
         let mut soonest: Option<Instant> = None;
@@ -265,7 +262,7 @@ impl Discovery {
 /// Searches to make now.
 #[derive(Debug)]
 struct Plan {
-    /// Nothing has been found for a while.
+    /// The last look found nothing: one probe for both queues replaces a search for each.
     idle: bool,
     turns: Vec<Search>,
     work: Vec<Search>,

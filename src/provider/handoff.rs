@@ -1,8 +1,18 @@
 //! Handing work over: what a request has made ready is locked by that very request, for a dispatcher of this
-//! process that waits for it or is about to.
+//! process that waits for it or is about to. Where dispatchers are quick, a little is locked ahead for each: as
+//! much as they will have done within [`AHEAD`], going by how long they took lately.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What is locked ahead waits about this long for its dispatcher, well below any lock's life.
+const AHEAD: Duration = Duration::from_millis(100);
+
+/// Things locked ahead for one kind of dispatcher at most.
+const MOST_AHEAD: u32 = 32;
 
 /// Different kinds of places kept. More than any program has; beyond it dispatchers find their work themselves.
 const MAX_GROUPS: usize = 64;
@@ -14,16 +24,16 @@ const MAX_HELD: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct HandOff<P, T> {
     state: Mutex<State<P, T>>,
-    /// What may be ready for busy dispatchers of a group beyond one each.
-    spare: usize,
+    /// How long something takes that has not been seen yet; `None` if nothing can be said.
+    expected: Option<Duration>,
     enabled: bool,
 }
 
 #[derive(Debug)]
 struct State<P, T> {
     groups: Vec<Group<P, T>>,
-    /// Group of the dispatcher that holds a lock, by the lock's id.
-    held: HashMap<String, usize>,
+    /// Group of the dispatcher that holds a lock, and since when, by the lock's id.
+    held: HashMap<String, (usize, Instant)>,
     tickets: u64,
 }
 
@@ -36,26 +46,62 @@ struct Group<P, T> {
     returning: usize,
     /// Locks asked for in requests that are on their way.
     promised: usize,
-    ready: VecDeque<(u64, T)>,
+    ready: VecDeque<Ready<T>>,
+    /// How long a dispatcher lately took from getting something to having acknowledged it.
+    takes: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Ready<T> {
+    ticket: u64,
+    lock: String,
+    item: T,
+}
+
+impl<P, T> State<P, T> {
+    fn hold(&mut self, group: usize, lock: &str) {
+        if self.held.len() >= MAX_HELD {
+            // Locks that nobody ever acknowledged.
+            self.held.clear();
+        }
+        self.held.insert(lock.to_owned(), (group, Instant::now()));
+    }
 }
 
 impl<P, T> Group<P, T> {
-    fn has_room(&self, spare: usize) -> bool {
+    fn new(place: P, takes: Option<Duration>) -> Self {
+        Self { place, waiting: 0, returning: 0, promised: 0, ready: VecDeque::new(), takes }
+    }
+
+    fn has_room(&self) -> bool {
         let present = self.waiting + self.returning;
-        present > 0 && self.promised + self.ready.len() < present + spare
+        present > 0 && self.promised + self.ready.len() < present + self.ahead(present)
+    }
+
+    fn ahead(&self, present: usize) -> usize {
+        let Some(takes) = self.takes else {
+            return 0;
+        };
+        let each = AHEAD.as_micros() / takes.as_micros().max(1);
+        (present.saturating_mul(usize::try_from(each).unwrap_or(usize::MAX))).min(MOST_AHEAD as usize)
+    }
+
+    /// Half of what counts is the latest.
+    fn took(&mut self, time: Duration) {
+        self.takes = Some(self.takes.map_or(time, |takes| (takes + time) / 2));
     }
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Presence {
     Waiting,
-    Returning,
+    Returning { since: Instant },
 }
 
 impl<P: Clone + PartialEq, T> HandOff<P, T> {
-    pub(crate) fn new(enabled: bool, spare: usize) -> Self {
+    pub(crate) fn new(enabled: bool, expected: Option<Duration>) -> Self {
         let state = State { groups: Vec::new(), held: HashMap::new(), tickets: 0 };
-        Self { state: Mutex::new(state), spare, enabled }
+        Self { state: Mutex::new(state), expected, enabled }
     }
 
     fn state(&self) -> MutexGuard<'_, State<P, T>> {
@@ -65,8 +111,10 @@ impl<P: Clone + PartialEq, T> HandOff<P, T> {
     /// The first thing that is ready for a dispatcher of this place.
     pub(crate) fn take(&self, place: &P) -> Option<T> {
         let mut state = self.state();
-        let group = state.groups.iter_mut().find(|group| group.place == *place)?;
-        group.ready.pop_front().map(|(_, item)| item)
+        let group = state.groups.iter().position(|group| group.place == *place)?;
+        let Ready { lock, item, .. } = state.groups[group].ready.pop_front()?;
+        state.hold(group, &lock);
+        Some(item)
     }
 
     /// A dispatcher blocks until the answer is dropped.
@@ -75,14 +123,7 @@ impl<P: Clone + PartialEq, T> HandOff<P, T> {
         let known = state.groups.iter().position(|group| group.place == *place);
         let group = known.or_else(|| {
             (state.groups.len() < MAX_GROUPS).then(|| {
-                let place = place.clone();
-                state.groups.push(Group {
-                    place,
-                    waiting: 0,
-                    returning: 0,
-                    promised: 0,
-                    ready: VecDeque::new(),
-                });
+                state.groups.push(Group::new(place.clone(), self.expected));
                 state.groups.len() - 1
             })
         })?;
@@ -93,19 +134,15 @@ impl<P: Clone + PartialEq, T> HandOff<P, T> {
     pub(crate) fn hold(&self, place: &P, lock: &str) {
         let mut state = self.state();
         if let Some(group) = state.groups.iter().position(|group| group.place == *place) {
-            if state.held.len() >= MAX_HELD {
-                // Locks that nobody ever acknowledged.
-                state.held.clear();
-            }
-            state.held.insert(lock.to_owned(), group);
+            state.hold(group, lock);
         }
     }
 
     /// The dispatcher with this lock acknowledges it, and returns when the answer is dropped.
     pub(crate) fn returning(self: &Arc<Self>, lock: &str) -> Option<Present<P, T>> {
         let mut state = self.state();
-        let group = state.held.remove(lock)?;
-        Some(self.present(state, group, Presence::Returning))
+        let (group, since) = state.held.remove(lock)?;
+        Some(self.present(state, group, Presence::Returning { since }))
     }
 
     fn present(
@@ -117,7 +154,7 @@ impl<P: Clone + PartialEq, T> HandOff<P, T> {
         let place = state.groups[group].place.clone();
         match presence {
             Presence::Waiting => state.groups[group].waiting += 1,
-            Presence::Returning => state.groups[group].returning += 1,
+            Presence::Returning { .. } => state.groups[group].returning += 1,
         }
         Present { hand_off: Arc::clone(self), group, place, presence }
     }
@@ -128,8 +165,7 @@ impl<P: Clone + PartialEq, T> HandOff<P, T> {
             return None;
         }
         let mut state = self.state();
-        let spare = self.spare;
-        let group = state.groups.iter().position(|group| group.has_room(spare) && suits(&group.place))?;
+        let group = state.groups.iter().position(|group| group.has_room() && suits(&group.place))?;
         state.groups[group].promised += 1;
         let place = state.groups[group].place.clone();
         Some(Promise { hand_off: Arc::clone(self), group, place })
@@ -139,8 +175,8 @@ impl<P: Clone + PartialEq, T> HandOff<P, T> {
     pub(crate) fn withdraw(&self, ticket: Ticket) -> Option<T> {
         let mut state = self.state();
         let ready = &mut state.groups[ticket.group].ready;
-        let place = ready.iter().position(|(number, _)| *number == ticket.number)?;
-        ready.remove(place).map(|(_, item)| item)
+        let place = ready.iter().position(|ready| ready.ticket == ticket.number)?;
+        ready.remove(place).map(|ready| ready.item)
     }
 }
 
@@ -159,7 +195,10 @@ impl<P, T> Drop for Present<P, T> {
         let group = &mut state.groups[self.group];
         match self.presence {
             Presence::Waiting => group.waiting -= 1,
-            Presence::Returning => group.returning -= 1,
+            Presence::Returning { since } => {
+                group.returning -= 1;
+                group.took(since.elapsed());
+            }
         }
     }
 }
@@ -173,12 +212,12 @@ pub(crate) struct Promise<P, T> {
 }
 
 impl<P, T> Promise<P, T> {
-    /// It is locked: lays it ready. The caller wakes the dispatchers.
-    pub(crate) fn fulfil(self, item: T) -> Ticket {
+    /// It is locked with `lock`: lays it ready. The caller wakes the dispatchers.
+    pub(crate) fn fulfil(self, lock: String, item: T) -> Ticket {
         let mut state = self.hand_off.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.tickets += 1;
         let number = state.tickets;
-        state.groups[self.group].ready.push_back((number, item));
+        state.groups[self.group].ready.push_back(Ready { ticket: number, lock, item });
         Ticket { group: self.group, number }
     }
 }
@@ -204,13 +243,13 @@ mod tests {
 
     type Places = Arc<HandOff<&'static str, u32>>;
 
-    fn places(spare: usize) -> Places {
-        Arc::new(HandOff::new(true, spare))
+    fn places() -> Places {
+        Arc::new(HandOff::new(true, None))
     }
 
     #[test]
     fn only_a_dispatcher_that_waits_or_returns_gets_a_promise_and_each_one() {
-        let places = places(0);
+        let places = places();
         assert!(places.reserve(|_| true).is_none());
         let waiting = places.wait(&"a").unwrap();
         let first = places.reserve(|_| true).unwrap();
@@ -229,11 +268,11 @@ mod tests {
 
     #[test]
     fn what_is_ready_goes_to_its_kind_of_dispatcher_in_order_and_occupies_its_place() {
-        let places = places(1);
-        let _waiting = places.wait(&"a").unwrap();
+        let places = places();
+        let _waiting = (places.wait(&"a").unwrap(), places.wait(&"a").unwrap());
         let (one, two) = (places.reserve(|_| true).unwrap(), places.reserve(|_| true).unwrap());
-        one.fulfil(1);
-        let ticket = two.fulfil(2);
+        one.fulfil("l1".into(), 1);
+        let ticket = two.fulfil("l2".into(), 2);
         assert!(places.reserve(|_| true).is_none());
         assert_eq!(places.take(&"b"), None);
         assert_eq!(places.take(&"a"), Some(1));
@@ -242,9 +281,23 @@ mod tests {
         assert_eq!((places.withdraw(ticket), places.take(&"a")), (None, None));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn quick_dispatchers_have_more_locked_ahead() {
+        for (takes_ms, expected) in [(1, 33), (25, 5), (101, 1)] {
+            let places = places();
+            let _waiting = places.wait(&"a").unwrap();
+            places.hold(&"a", "lock");
+            let returning = places.returning("lock").unwrap();
+            tokio::time::advance(Duration::from_millis(takes_ms)).await;
+            drop(returning);
+            let promises: Vec<_> = std::iter::from_fn(|| places.reserve(|_| true)).collect();
+            assert_eq!(promises.len(), expected, "{takes_ms} ms");
+        }
+    }
+
     #[test]
     fn switched_off_nothing_is_promised() {
-        let places: Places = Arc::new(HandOff::new(false, 9));
+        let places: Places = Arc::new(HandOff::new(false, None));
         let _waiting = places.wait(&"a").unwrap();
         assert!(places.reserve(|_| true).is_none());
     }

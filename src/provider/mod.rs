@@ -25,6 +25,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use duroxide::Event;
 use duroxide::providers::{
     DispatcherCapabilityFilter, ExecutionMetadata, OrchestrationItem, Provider, ProviderAdmin, ProviderError,
@@ -49,7 +51,7 @@ use known::Known;
 use leases::Leases;
 use order::OrderClock;
 use sessions::ForeignSessions;
-use turns::{TURNS_AHEAD, TurnQueue};
+use turns::{TurnQueue, USUAL_TURN};
 use work::WorkQueue;
 
 /// A duroxide storage provider on one Cosmos DB container.
@@ -147,8 +149,8 @@ impl CosmosDBProvider {
         schema::prepare(&client, config.deployment).await?;
         let inner = Arc::new(Inner {
             client,
-            turns: TurnQueue::new(config.hand_off, TURNS_AHEAD),
-            work: WorkQueue::new(config.hand_off, 0),
+            turns: TurnQueue::new(config.hand_off, Some(USUAL_TURN)),
+            work: WorkQueue::new(config.hand_off, None),
             discovery: Arc::new(Discovery::new(config.idle_poll_interval)),
             known: Known::new(config.cache_bytes, config.cache_max_age),
             counters: Counting::default(),
@@ -284,8 +286,11 @@ async fn detached<T: Send + 'static>(
         .unwrap_or_else(|error| Err(ProviderError::retryable(operation, format!("interrupted: {error}"))))
 }
 
+/// 96 random bits as text. Heads hold dozens of these, and are written at each step: the shorter the cheaper.
 fn unique() -> String {
-    uuid::Uuid::new_v4().simple().to_string()
+    let random = uuid::Uuid::new_v4().into_bytes();
+    // Byte 6 holds the version of the UUID.
+    URL_SAFE_NO_PAD.encode([&random[..6], &random[9..15]].concat())
 }
 
 #[async_trait::async_trait]

@@ -36,9 +36,9 @@ struct Hungry {
 }
 
 impl<P: Clone + PartialEq, T> Queue<P, T> {
-    pub(crate) fn new(hand_off: bool, spare: usize) -> Self {
+    pub(crate) fn new(hand_off: bool, expected: Option<Duration>) -> Self {
         Self {
-            hand_off: Arc::new(HandOff::new(hand_off, spare)),
+            hand_off: Arc::new(HandOff::new(hand_off, expected)),
             candidates: Candidates::default(),
             changed: Notify::new(),
             hungry: Mutex::default(),

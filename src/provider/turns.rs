@@ -25,9 +25,8 @@ use crate::model::{items, keys};
 /// left is read page by page.
 const HISTORY_CHARS: usize = 1_500_000;
 
-/// Turns that may be locked ahead for busy dispatchers. Turns are short, so that they are taken well within their
-/// locks; what is not is given back.
-pub(crate) const TURNS_AHEAD: usize = 32;
+/// How long a turn takes with its commit, before any has been seen: orchestrations only decide, and do it at once.
+pub(crate) const USUAL_TURN: Duration = Duration::from_millis(10);
 
 /// A turn with its token and attempt count.
 pub(crate) type FetchedTurn = (OrchestrationItem, String, u32);
@@ -96,7 +95,8 @@ impl Seeker for TurnSeeker<'_> {
         let (this, place) = (Arc::clone(self.inner), self.place.clone());
         tokio::spawn(async move {
             let request = this.turn_request(&candidate.partition, &place);
-            let result = this.lock_turn(&candidate.partition, &place, request).await;
+            this.turns.hand_off.hold(&place, &request.lock_id);
+            let result = this.lock_turn(&candidate.partition, request).await;
             if let Err(Ok(Some((_, token, _)))) = answer.send(result) {
                 this.give_turn_back(&token).await;
             }
@@ -245,7 +245,6 @@ impl Inner {
     async fn lock_turn(
         &self,
         partition: &str,
-        place: &TurnPlace,
         request: TurnRequest,
     ) -> Result<Option<FetchedTurn>, ProviderError> {
         let deadline = Instant::now() + RETRY_BUDGET;
@@ -258,20 +257,18 @@ impl Inner {
         let facts = facts.clone();
         self.leases.hold(&request.lock_id, answer.term().end(sent));
         self.known.learn(partition, &facts, sent);
-        self.load_locked(partition, place, request.lock_id, facts, answer).await.map(Some)
+        self.load_locked(partition, request.lock_id, facts, answer).await.map(Some)
     }
 
     /// Makes a turn of what a procedure has locked.
     async fn load_locked(
         &self,
         partition: &str,
-        place: &TurnPlace,
         lock: String,
         facts: HeadFacts,
         turn: LockedTurn,
     ) -> Result<FetchedTurn, ProviderError> {
         let attempts = turn.attempts;
-        self.turns.hand_off.hold(place, &lock);
         let token = tokens::encode(&TurnToken { partition: partition.to_owned(), lock });
         match self.load_turn(partition, facts, turn).await {
             Ok(item) => Ok((item, token, attempts)),
@@ -363,24 +360,29 @@ impl Inner {
         let this = Arc::clone(self);
         let TurnOffer { promise, request } = offer;
         tokio::spawn(async move {
-            let place = promise.place.clone();
+            let lock = request.lock_id.clone();
             let loaded = match locked {
                 Some((turn, facts)) => {
-                    this.load_locked(&partition, &place, request.lock_id, facts, turn).await.map(Some)
+                    this.load_locked(&partition, request.lock_id, facts, turn).await.map(Some)
                 }
-                None => this.lock_turn(&partition, &place, request).await,
+                None => this.lock_turn(&partition, request).await,
             };
             match loaded {
-                Ok(Some(turn)) => this.lay_turn_ready(promise, turn).await,
+                Ok(Some(turn)) => this.lay_turn_ready(promise, lock, turn).await,
                 Ok(None) => {}
                 Err(error) => tracing::warn!(partition, %error, "a turn handed over could not be loaded"),
             }
         });
     }
 
-    async fn lay_turn_ready(self: &Arc<Self>, promise: Promise<TurnPlace, FetchedTurn>, turn: FetchedTurn) {
+    async fn lay_turn_ready(
+        self: &Arc<Self>,
+        promise: Promise<TurnPlace, FetchedTurn>,
+        lock: String,
+        turn: FetchedTurn,
+    ) {
         let patience = PATIENCE.min(promise.place.lock / 4);
-        let ticket = promise.fulfil(turn);
+        let ticket = promise.fulfil(lock, turn);
         self.counters.turn_handed();
         self.turns.wake();
         tokio::time::sleep(patience).await;

@@ -113,7 +113,8 @@ impl Seeker for WorkSeeker<'_> {
         let (this, place) = (Arc::clone(self.inner), self.place.clone());
         tokio::spawn(async move {
             let request = work_request(&candidate, &place);
-            let result = this.lock_work(candidate, &place, request).await;
+            this.work.hand_off.hold(&place, &request.lock_id);
+            let result = this.lock_work(candidate, request).await;
             if let Err(Ok(Some((_, token, _)))) = answer.send(result) {
                 this.give_work_back(&token).await;
             }
@@ -187,32 +188,32 @@ impl Inner {
     async fn lock_work(
         &self,
         candidate: Candidate,
-        place: &WorkPlace,
         request: WorkRequest,
     ) -> Result<Option<FetchedWork>, ProviderError> {
         let Candidate { partition, id, session, .. } = candidate;
         let token = WorkToken { partition, work: id, lock: request.lock_id.clone(), session };
-        self.request_work(place, token, &request).await
+        self.request_work(token, &request).await
     }
 
     async fn request_work(
         &self,
-        place: &WorkPlace,
         token: WorkToken,
         request: &WorkRequest,
     ) -> Result<Option<FetchedWork>, ProviderError> {
         let deadline = Instant::now() + RETRY_BUDGET;
         let (answer, sent): (WorkAnswer, _) =
             self.procedure_before(|| deadline, "lockWork", &token.partition, request).await?;
+        if let Some(facts) = &answer.head {
+            self.known.learn(&token.partition, facts, sent);
+        }
         match answer.locked {
-            Some(locked) => self.load_work(place, token, locked, sent).await.map(Some),
+            Some(locked) => self.load_work(token, locked, sent).await.map(Some),
             None => Ok(None),
         }
     }
 
     async fn load_work(
         &self,
-        place: &WorkPlace,
         token: WorkToken,
         locked: LockedWork,
         sent: Instant,
@@ -224,7 +225,6 @@ impl Inner {
             let what = format!("work item {} of {:?} is unreadable: {error}", token.work, token.partition);
             ProviderError::permanent("fetch_work_item", what)
         })?;
-        self.work.hand_off.hold(place, &token.lock);
         Ok((item, tokens::encode(&token), locked.attempts))
     }
 
@@ -274,8 +274,8 @@ impl Inner {
         for (WorkOffer { promise, item, mut token }, id) in offers.into_iter().zip(&changed.handed) {
             token.work.clone_from(id);
             self.leases.hold(&token.lock, sent + promise.place.lock);
-            self.work.hand_off.hold(&promise.place, &token.lock);
-            self.lay_work_ready(promise, (item, tokens::encode(&token), 1));
+            let work = (item, tokens::encode(&token), 1);
+            self.lay_work_ready(promise, token.lock, work);
         }
     }
 
@@ -288,17 +288,22 @@ impl Inner {
                 lock_id: token.lock.clone(),
                 lock_ms: millis(place.lock),
             };
-            match this.request_work(&place, token, &request).await {
-                Ok(Some(work)) => this.lay_work_ready(promise, work),
+            match this.request_work(token, &request).await {
+                Ok(Some(work)) => this.lay_work_ready(promise, request.lock_id, work),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "an activity handed over could not be loaded"),
             }
         });
     }
 
-    fn lay_work_ready(self: &Arc<Self>, promise: Promise<WorkPlace, FetchedWork>, work: FetchedWork) {
+    fn lay_work_ready(
+        self: &Arc<Self>,
+        promise: Promise<WorkPlace, FetchedWork>,
+        lock: String,
+        work: FetchedWork,
+    ) {
         let patience = PATIENCE.min(promise.place.lock / 4);
-        let ticket = promise.fulfil(work);
+        let ticket = promise.fulfil(lock, work);
         self.counters.work_handed();
         self.work.wake();
         let this = Arc::clone(self);
@@ -435,10 +440,10 @@ impl Inner {
         sent: Instant,
     ) {
         let this = Arc::clone(self);
+        let lock = token.lock.clone();
         tokio::spawn(async move {
-            let place = promise.place.clone();
-            match this.load_work(&place, token, locked, sent).await {
-                Ok(work) => this.lay_work_ready(promise, work),
+            match this.load_work(token, locked, sent).await {
+                Ok(work) => this.lay_work_ready(promise, lock, work),
                 Err(error) => tracing::warn!(%error, "an activity handed over could not be loaded"),
             }
         });

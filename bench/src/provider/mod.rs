@@ -4,6 +4,7 @@ mod code;
 mod counts;
 mod figures;
 mod plots;
+mod postgres;
 mod progress;
 mod proxy;
 mod report;

@@ -31,11 +31,8 @@ const COUNTED: [Kind; 2] = [Kind::Cosmos, Kind::Cdb];
 /// Height of a picture, and width of one panel of it.
 const HEIGHT: u32 = 360;
 const PANEL: u32 = 440;
-/// Far below 2^52.
-#[allow(clippy::cast_precision_loss)]
-const GROUPS: f64 = BARS.len() as f64;
-/// Width of a bar; a group is 1 wide.
-const BAR: f64 = 0.36;
+/// Width of a bar.
+const BAR: f64 = 0.75;
 const FONT: (&str, u32) = ("sans-serif", 15);
 const TITLE: (&str, u32) = ("sans-serif", 18);
 
@@ -109,6 +106,8 @@ fn lines(
             .light_line_style(TRANSPARENT)
             .x_labels(6)
             .x_desc(x_axis)
+            .x_label_formatter(&f64::to_string)
+            .y_label_formatter(&f64::to_string)
             .label_style(FONT)
             .axis_desc_style(FONT)
             .draw()?;
@@ -131,21 +130,25 @@ fn bars(figures: &Figures, (name, figure): Figure, path: &Path) -> Drawn<()> {
     let costs = COUNTED.map(|kind| (kind, BARS.map(|title| figures.cost(kind, title).map(figure))));
     let top = costs.iter().flat_map(|(_, costs)| costs).flatten().copied().fold(1.0, f64::max);
     let title = format!("{name} per step, activity or child");
-    let mut chart = axes(&root, &title, 0.0..GROUPS, top)?;
+    // Far below 2^52.
+    #[allow(clippy::cast_precision_loss)]
+    let groups = BARS.len() as f64;
+    let mut chart = axes(&root, &title, 0.0..2.0 * groups, top)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
         .light_line_style(TRANSPARENT)
         // Twice as many as groups, for one in the middle of each.
-        .x_labels(2 * BARS.len())
+        .x_labels(2 * BARS.len() + 1)
         .x_label_formatter(&|x| group_at(*x).to_owned())
+        .y_label_formatter(&f64::to_string)
         .label_style(FONT)
         .draw()?;
     for (number, (kind, costs)) in (0u8..).zip(costs) {
         let color = color(kind);
         let places = (0u8..)
             .zip(costs)
-            .filter_map(|(group, cost)| Some((f64::from(group) + 0.14 + BAR * f64::from(number), cost?)));
+            .filter_map(|(group, cost)| Some((middle(group) + BAR * (f64::from(number) - 1.0), cost?)));
         let places: Vec<(f64, f64)> = places.collect();
         let bar =
             |&(left, cost): &(f64, f64)| Rectangle::new([(left, 0.0), (left + BAR, cost)], color.filled());
@@ -163,10 +166,15 @@ fn bars(figures: &Figures, (name, figure): Figure, path: &Path) -> Drawn<()> {
     root.present()
 }
 
+/// Groups are two wide, so that their middles are whole numbers, which the axis labels.
+fn middle(group: u8) -> f64 {
+    2.0 * f64::from(group) + 1.0
+}
+
 /// The workload whose group of bars has its middle here.
 fn group_at(x: f64) -> &'static str {
-    let middles = (0u8..).map(|group| f64::from(group) + 0.5).zip(BARS);
-    middles.into_iter().find(|(middle, _)| (middle - x).abs() < 0.01).map_or("", |(_, title)| title)
+    let mut groups = (0u8..).zip(BARS);
+    groups.find(|(group, _)| (middle(*group) - x).abs() < 0.01).map_or("", |(_, title)| title)
 }
 
 fn axes<'a, 'b>(area: &'a Area<'b>, title: &str, x: Range<f64>, top: f64) -> Drawn<Chart<'a, 'b>> {
@@ -176,7 +184,7 @@ fn axes<'a, 'b>(area: &'a Area<'b>, title: &str, x: Range<f64>, top: f64) -> Dra
         .x_label_area_size(45)
         .y_label_area_size(55)
         // Room for the legend above the lines.
-        .build_cartesian_2d(x, 0.0..top * 1.25)
+        .build_cartesian_2d(x, 0.0..top * 1.35)
 }
 
 fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) -> Drawn<()> {

@@ -36,6 +36,9 @@ impl Progress {
     pub(super) fn done(self, rows: &[Row]) {
         for row in rows {
             match &row.outcome {
+                Ok(cost) if cost.by_operation.is_empty() => {
+                    eprintln!("    {}: {:.1} ms per {}", row.title, cost.milliseconds(), row.per);
+                }
                 Ok(cost) => eprintln!(
                     "    {}: {:.2} requests, {:.2} RU, {:.1} KB, {:.1} ms per {}",
                     row.title,

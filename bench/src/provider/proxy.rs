@@ -189,3 +189,41 @@ fn operation(method: &Method, path: &str, headers: &HeaderMap) -> String {
         (None, _) => "account, database, container".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use cosmos_emulator::Emulator;
+    use serde_json::json;
+
+    use super::*;
+    use crate::client::{Call, Client as Direct};
+
+    #[tokio::test]
+    async fn counts_what_the_emulator_counts_and_adds_the_delay() {
+        let emulator = Emulator::builder().start().await.unwrap();
+        let proxy = Proxy::start(emulator.endpoint()).await.unwrap();
+        let client = Direct::new(proxy.endpoint(), emulator.key()).unwrap();
+        let mut connection = client.connect().await.unwrap();
+        connection.ensure("dbs".into(), &json!({"id": "d"})).await.unwrap();
+        let container = json!({"id": "c", "partitionKey": {"paths": ["/p"], "kind": "Hash", "version": 2}});
+        connection.ensure("dbs/d/colls".into(), &container).await.unwrap();
+        proxy.meter().set_delay(Duration::from_millis(20));
+        let create = Call::new("POST", "dbs/d/colls/c/docs".into(), json!({"id": "1", "p": "x"}).to_string())
+            .header("x-ms-documentdb-partitionkey", r#"["x"]"#);
+        let started = Instant::now();
+        let created = connection.send(&create).await.unwrap();
+        assert!(started.elapsed() >= Duration::from_millis(20));
+        assert_eq!(created.status, 201);
+
+        let (counted, stats) = (proxy.meter().by_operation(), emulator.stats());
+        assert_eq!(counted["create"].requests, 1);
+        assert!((counted["create"].units - created.units).abs() < 1e-9);
+        let total = crate::provider::counts::total(&counted);
+        assert_eq!(total.requests, stats.total().requests);
+        // Headers have two decimals, the emulator's own sum has all of them.
+        let rounding = 0.005 * f64::from(u32::try_from(total.requests).unwrap());
+        assert!((total.units - stats.total().request_units).abs() <= rounding);
+    }
+}

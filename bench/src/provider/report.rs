@@ -97,8 +97,9 @@ fn cells(figures: &Figures, row: &Row) -> Vec<String> {
                 only(counted, format!("{:.2}", cost.requests())),
                 only(counted, format!("{:.1}", cost.units())),
                 only(counted, format!("{:.1}", cost.kilobytes())),
-                format!("{:.1}", cost.milliseconds()),
-                ours.map_or_else(String::new, |ours| {
+                // A second takes a second.
+                only(row.per != "second", format!("{:.1}", cost.milliseconds())),
+                ours.filter(|_| row.per != "second").map_or_else(String::new, |ours| {
                     format!("{:.2}", cost.milliseconds() / ours.milliseconds())
                 }),
                 remark(cost),

@@ -12,6 +12,7 @@ use duroxide_cosmos::{CosmosDBProvider, CosmosDBProviderConfig};
 use crate::Error;
 
 use super::counts::ByOperation;
+use super::postgres;
 use super::proxy::{Meter, Proxy};
 
 /// Database and container of the providers on Cosmos DB.
@@ -103,21 +104,9 @@ impl Address {
             Kind::Sqlite => {
                 Ok(Arc::new(SqliteProvider::new(&self.location, None).await.map_err(Error::other)?))
             }
-            Kind::Postgres => open_postgres(&self.location).await,
+            Kind::Postgres => postgres::open(&self.location).await,
         }
     }
-}
-
-#[cfg(feature = "postgres")]
-async fn open_postgres(schema: &str) -> Result<Arc<dyn Provider>, Error> {
-    let url = std::env::var("DATABASE_URL").map_err(|_| Error::other("DATABASE_URL is not set"))?;
-    let opened = duroxide_pg::PostgresProvider::new_with_schema(&url, Some(schema)).await;
-    Ok(Arc::new(opened.map_err(Error::other)?))
-}
-
-#[cfg(not(feature = "postgres"))]
-async fn open_postgres(_schema: &str) -> Result<Arc<dyn Provider>, Error> {
-    Err(Error::other("built without `--features postgres`"))
 }
 
 /// An empty place for one provider.
@@ -199,8 +188,7 @@ impl Site {
             Place::Files(directory) => {
                 let _ = std::fs::remove_dir_all(directory);
             }
-            // The schema is left to the owner of the server.
-            Place::Server => {}
+            Place::Server => postgres::remove(&self.address.location).await,
         }
     }
 }

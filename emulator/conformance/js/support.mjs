@@ -17,3 +17,12 @@ export async function newDatabase(cosmos, prefix) {
   const { database } = await cosmos.databases.create({ id: `${prefix}-${randomUUID()}` });
   return database;
 }
+
+/** Has the emulator split a physical partition; its control endpoint is in the environment. */
+export async function splitRange(database, container, range) {
+  const body = JSON.stringify({ database, container, range });
+  const response = await fetch(`${process.env.EMULATOR_CONTROL}/split`, { method: "POST", body });
+  if (!response.ok) {
+    throw new Error(`${response.status} ${await response.text()}`);
+  }
+}

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use crate::error::ServiceError;
 use crate::faults::FaultRule;
 use crate::stats::{Counter, Stats};
-use crate::store::Isolation;
+use crate::store::{Isolation, SplitError};
 use crate::value::{Object, Value};
 
 use super::reply::Reply;
@@ -23,7 +23,7 @@ pub(super) fn asked(path: &str) -> Option<String> {
 }
 
 impl Service {
-    pub(super) fn control(&self, method: &Method, path: &str, body: &Bytes) -> Answer {
+    pub(super) async fn control(&self, method: &Method, path: &str, body: &Bytes) -> Answer {
         let segments: Vec<&str> = path.split('/').collect();
         let shared = self.account.shared();
         match (method.as_str(), &segments[..]) {
@@ -68,8 +68,29 @@ impl Service {
                 shared.isolation.set(isolation);
                 Ok(Reply::empty(204).charge(0.0))
             }
+            ("POST", ["split"]) => self.split_range(&parse(body)?).await,
             _ => Err(ServiceError::new(404, 0, format!("The emulator has no '{method} {path}'.")).into()),
         }
+    }
+
+    /// `{"database": …, "container": …, "range": "0"}`: answers the ids of the new ranges as `ranges`.
+    async fn split_range(&self, wanted: &Value) -> Answer {
+        let text = |name| {
+            let text = wanted.get(name).as_str();
+            text.ok_or_else(|| invalid(&format!("'{name}' must be a text")))
+        };
+        let range = text("range")?.parse().map_err(|_| invalid("'range' must be the id of a range"))?;
+        let split = self.account.split(text("database")?, text("container")?, range).await;
+        let (low, high) = split.map_err(|error| {
+            let status = match error {
+                SplitError::NoSuchContainer | SplitError::NoSuchRange(_) => 404,
+                SplitError::TooNarrow(_) => 409,
+                SplitError::Storage(_) => 500,
+            };
+            ServiceError::new(status, 0, format!("The emulator did not split the range: {error}."))
+        })?;
+        let ids: Vec<Value> = [low, high].iter().map(|id| id.to_string().into()).collect();
+        Ok(answer(object("ranges", ids.into())))
     }
 
     fn rules(&self) -> Vec<Value> {

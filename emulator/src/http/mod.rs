@@ -83,7 +83,7 @@ impl Service {
         let asked = if self.control { control::asked(&uri) } else { None };
         let controls = asked.is_some();
         let answer = if let Some(asked) = asked {
-            self.control(&request.method, &asked, &request.body)
+            self.control(&request.method, &asked, &request.body).await
         } else {
             self.answer(&uri, &request, &mut trace).await
         };

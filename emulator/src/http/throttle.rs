@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::error::ServiceError;
-use crate::store::{Container, lock};
+use crate::store::{Container, Continuation, lock};
 
 use super::batch::is_bulk;
 use super::headers;
@@ -95,7 +95,8 @@ fn refusal(milliseconds: u128) -> Failure {
     Failure::from(error).charge(0.38).header(headers::RETRY_AFTER_MS, &milliseconds.to_string())
 }
 
-/// The physical partition that a request goes to; the first one where it goes to several.
+/// The physical partition that a request goes to. Of those that a query over all walks, page by page, it is the one
+/// that the continuation names, at the beginning the first.
 fn range(container: &Container, request: &Request) -> u32 {
     let definition = &container.meta().definition.partition_key;
     let components = request.partition_key_components().ok().flatten();
@@ -104,6 +105,7 @@ fn range(container: &Container, request: &Request) -> u32 {
     }
     let ranges = container.ranges();
     let named = request.header(headers::PARTITION_KEY_RANGE_ID).and_then(|id| id.trim().parse().ok());
+    let named = named.or_else(|| request.continuation().and_then(Continuation::range_of));
     let known = ranges.iter().find(|range| Some(range.id) == named).or(ranges.first());
     known.map_or(0, |range| range.id)
 }

@@ -4,6 +4,7 @@ use crate::epk::{Epk, Version};
 #[cfg(feature = "persist")]
 use crate::error::ServiceError;
 
+use super::account::Account;
 use super::codec::RangeRecord;
 use super::container::Container;
 use super::journal::Durable;
@@ -28,12 +29,27 @@ pub enum SplitError {
     Storage(String),
 }
 
+impl Account {
+    /// Splits a physical partition of a container, and waits until that is durable.
+    pub(crate) async fn split(
+        &self,
+        database: &str,
+        container: &str,
+        range: u32,
+    ) -> Result<(u32, u32), SplitError> {
+        let container = self.container(database, container).map_err(|_| SplitError::NoSuchContainer)?;
+        let (low, high, durable) = container.split(range)?;
+        durable.wait().await.map_err(|error| SplitError::Storage(error.message))?;
+        Ok((low, high))
+    }
+}
+
 impl Container {
     /// Splits a physical partition in the middle of its hashes; returns the ids of the two new ones.
     ///
     /// They go on with the log of the old one, so that what clients know of it (session tokens, positions in the
     /// change feed) holds for both.
-    pub(crate) fn split(&self, range: u32) -> Result<(u32, u32, Durable), SplitError> {
+    fn split(&self, range: u32) -> Result<(u32, u32, Durable), SplitError> {
         let mut guard = sync::write(&self.state);
         let state = &mut *guard;
         self.check_there().map_err(|_| SplitError::NoSuchContainer)?;

@@ -168,6 +168,11 @@ async fn the_control_endpoint() {
     assert_eq!(call("GET", "clock", json!(null)).await.expect(200).json()["offset_ms"], 5000);
     call("PUT", "isolation", json!({"isolation": "weak"})).await.expect(204);
     call("PUT", "isolation", json!({"isolation": "none"})).await.expect(400);
+    let split = json!({"database": "d", "container": "c", "range": "0"});
+    assert_eq!(call("POST", "split", split.clone()).await.expect(200).json()["ranges"], json!(["1", "2"]));
+    call("POST", "split", split).await.expect(404);
+    call("POST", "split", json!({"database": "d", "container": "none", "range": "0"})).await.expect(404);
+    call("POST", "split", json!({"database": "d", "container": "c", "range": 1})).await.expect(400);
     call("GET", "nothing", json!(null)).await.expect(404);
 }
 

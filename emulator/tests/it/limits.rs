@@ -120,3 +120,29 @@ async fn http_2_is_spoken_too() {
     assert_eq!((account.version(), account.status().as_u16()), (http::Version::HTTP_2, 401));
     emulator.shutdown().await;
 }
+
+#[tokio::test]
+async fn clients_that_stall_hold_up_nobody() {
+    use tokio::io::AsyncWriteExt as _;
+
+    let emulator = Emulator::builder().start().await.unwrap();
+    let address = emulator.endpoint().trim_start_matches("http://").to_owned();
+    let mut stalled = Vec::new();
+    for at in 0..200 {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let text = match at % 3 {
+            0 => "",
+            1 => "GET / HTTP/1.1\r\nhost: x\r\nx-ms",
+            _ => "POST /dbs HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{",
+        };
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stalled.push(stream);
+    }
+    let client = Client::new(&emulator);
+    let served = async {
+        client.post("dbs", &[], json!({"id": "d"})).await.expect(201);
+        client.get("dbs/d", &[]).await.expect(200);
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(5), served).await.unwrap();
+    drop(stalled);
+}

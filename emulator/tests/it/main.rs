@@ -11,7 +11,6 @@ mod documentation;
 mod documents;
 mod faults;
 mod functions;
-mod fuzz;
 mod isolation;
 mod languages;
 mod limits;

@@ -84,6 +84,28 @@ async fn says_where_it_is_and_ends_cleanly() {
     }
 }
 
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn writes_the_certificate_to_trust() {
+    let directory = Directory::new("certificate");
+    std::fs::create_dir(directory.path()).unwrap();
+    let file = format!("{}/certificate.pem", directory.path());
+    let program = Program::start(&["--port", "0", "--tls", "--tls-certificate-out", &file]);
+    let pem = std::fs::read(&file).unwrap();
+    let trusting = reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(&pem).unwrap()])
+        .build()
+        .unwrap();
+    let endpoint = program.client(WELL_KNOWN_KEY).endpoint;
+    assert!(endpoint.starts_with("https://"), "{endpoint}");
+    Client::with(trusting, &endpoint, WELL_KNOWN_KEY).get("", &[]).await.expect(200);
+    let (code, message) =
+        failure(&["--port", "0", "--tls", "--tls-certificate-out", &format!("{}/none/x", directory.path())]);
+    assert_eq!(code, Some(1));
+    assert!(message.contains("cannot write the certificate"), "{message}");
+    assert_eq!(failure(&["--port", "0", "--tls-certificate-out", &file]).0, Some(2));
+}
+
 #[tokio::test]
 async fn keeps_other_keys_to_itself() {
     let program = Program::start(&["--port", "0", "--key", "c2VjcmV0"]);

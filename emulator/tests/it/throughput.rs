@@ -1,7 +1,7 @@
 use cosmos_emulator::Emulator;
 use serde_json::{Value, json};
 
-use crate::support::{Client, DOCS, PK, start, start_with};
+use crate::support::{CROSS, Client, DOCS, PK, start, start_with};
 
 async fn offer_of(client: &Client, rid: &str) -> Option<Value> {
     let query = json!({"query": "SELECT * FROM o WHERE o.offerResourceId = @rid",
@@ -139,6 +139,25 @@ async fn requests_beyond_the_throughput_are_refused() {
         wait = reply.header("x-ms-retry-after-ms").unwrap().parse().unwrap();
     }
     reply.expect(404);
+}
+
+/// A query over all partitions uses, page by page, the budget of the one that it has come to.
+#[tokio::test]
+async fn walks_use_the_budget_of_each_partition() {
+    let (_emulator, client) = start_with(Emulator::builder().enforce_throughput(true).partitions(2)).await;
+    client.setup().await;
+    let to_the_second = client.query("SELECT * FROM c", &[CROSS]).await.expect(200);
+    let token = to_the_second.header("x-ms-continuation").unwrap();
+    let second = [CROSS, ("x-ms-continuation", token)];
+    let mut refused = false;
+    for _ in 0..2000 {
+        refused = client.query("SELECT * FROM c", &second).await.status == 429;
+        if refused {
+            break;
+        }
+    }
+    assert!(refused, "never refused");
+    client.query("SELECT * FROM c", &[CROSS]).await.expect(200);
 }
 
 #[tokio::test]

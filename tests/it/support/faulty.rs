@@ -17,6 +17,8 @@ pub enum Fate {
     Lost,
     /// It takes effect, but the answer never arrives.
     AnswerLost,
+    /// It never arrives, and nobody says so.
+    Hangs,
     /// It is sent twice; the second answer counts.
     Twice,
     /// The service refuses it with this status and sub-status.
@@ -80,6 +82,7 @@ impl Transport for Faulty {
         match fate {
             Fate::Pass => self.inner.call(request, timeout).await,
             Fate::Lost => Err(TransportError::NotSent("lost by the test".into())),
+            Fate::Hangs => std::future::pending().await,
             Fate::AnswerLost => {
                 self.inner.call(request, timeout).await?;
                 Err(TransportError::OutcomeUnknown("answer lost by the test".into()))

@@ -63,7 +63,7 @@ async fn marks(case: Case, limits: Limits) -> Result<(Marks, Result<(), String>)
     let trial = Trial::start(case.setting, observer).await?;
     let _ = meter.set(trial.site.meter().cloned());
     let longest = HISTORY.last().copied().unwrap_or_default() + 1;
-    let end = trial.complete("history", code::CHAIN, longest, limits.workload).await;
+    let end = trial.complete("history", code::CHAIN, longest, 2 * limits.workload).await;
     trial.stop().await;
     let marks = marks.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Ok((marks, end.map_err(|error| error.to_string())))

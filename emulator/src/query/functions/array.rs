@@ -20,6 +20,7 @@ pub(super) const TABLE: &[Function] = &[
     function("CHOOSE", 2, ANY, choose),
     function("OBJECTTOARRAY", 1, 3, object_to_array),
     function("SETDIFFERENCE", 2, 2, |c| set(c, |a, b| a.iter().filter(|x| !b.contains(x)).collect())),
+    function("SETEQUAL", 2, 2, set_equal),
     function("SETINTERSECT", 2, 2, |c| set(c, |a, b| a.iter().filter(|x| b.contains(x)).collect())),
     function("SETUNION", 2, 2, |c| set(c, |a, b| a.iter().chain(b).collect())),
 ];
@@ -118,6 +119,12 @@ fn set(call: &Call<'_>, pick: impl for<'v> Fn(&'v [Value], &'v [Value]) -> Vec<&
         }
     }
     result.into()
+}
+
+fn set_equal(call: &Call<'_>) -> Value {
+    let (Some(left), Some(right)) = (call.array(0), call.array(1)) else { return Value::Undefined };
+    let within = |part: &[Value], whole: &[Value]| part.iter().all(|value| whole.contains(value));
+    (within(left, right) && within(right, left)).into()
 }
 
 /// Over an array of numbers only.

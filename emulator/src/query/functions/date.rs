@@ -5,6 +5,7 @@ use super::{Call, Function, from_integer, function, to_integer};
 use crate::value::Value;
 
 pub(super) const TABLE: &[Function] = &[
+    function("AGO", 2, 2, |c| text(from_now(c, -1))),
     function("DATETIMEADD", 3, 3, |c| text(add(c))),
     function("DATETIMEBIN", 2, 4, |c| text(bin(c))),
     function("DATETIMEDIFF", 3, 3, |c| number(diff(c))),
@@ -12,14 +13,19 @@ pub(super) const TABLE: &[Function] = &[
     function("DATETIMEPART", 2, 2, |c| number(part(c))),
     function("DATETIMETOTICKS", 1, 1, |c| number(c.text(0).and_then(parse))),
     function("DATETIMETOTIMESTAMP", 1, 1, |c| number(c.text(0).and_then(parse).map(|t| t.div_euclid(MS)))),
+    function("DAY", 1, 1, |c| number(c.text(0).and_then(parse).map(|t| Civil::of(t).day))),
     function("GETCURRENTDATETIME", 0, 0, |c| text(now(c))),
     function("GETCURRENTDATETIMESTATIC", 0, 0, |c| text(now(c))),
     function("GETCURRENTTICKS", 0, 0, |c| number(now(c))),
     function("GETCURRENTTICKSSTATIC", 0, 0, |c| number(now(c))),
     function("GETCURRENTTIMESTAMP", 0, 0, |c| number(now(c).map(|t| t / MS))),
     function("GETCURRENTTIMESTAMPSTATIC", 0, 0, |c| number(now(c).map(|t| t / MS))),
+    function("IS_DATETIME", 1, 1, |c| c.text(0).is_some_and(is_date_time).into()),
+    function("MONTH", 1, 1, |c| number(c.text(0).and_then(parse).map(|t| Civil::of(t).month))),
+    function("NOW", 0, 2, |c| text(if c.given(0) { from_now(c, 1) } else { now(c) })),
     function("TICKSTODATETIME", 1, 1, |c| text(c.integer(0))),
     function("TIMESTAMPTODATETIME", 1, 1, |c| text(c.number(0).and_then(ms_to_ticks))),
+    function("YEAR", 1, 1, |c| number(c.text(0).and_then(parse).map(|t| Civil::of(t).year))),
 ];
 
 const MICROSECOND: i64 = 10;
@@ -231,7 +237,15 @@ fn offset(rest: &mut &str) -> Option<i64> {
 
 /// `DATETIMEADD(part, count, date)`
 fn add(call: &Call<'_>) -> Option<i64> {
-    let (part, count, ticks) = (Part::parse(call.text(0)?)?, call.integer(1)?, parse(call.text(2)?)?);
+    shifted(Part::parse(call.text(0)?)?, call.integer(1)?, parse(call.text(2)?)?)
+}
+
+/// `NOW(part, count)`, and `AGO` with the sign reversed.
+fn from_now(call: &Call<'_>, sign: i64) -> Option<i64> {
+    shifted(Part::parse(call.text(0)?)?, call.integer(1)?.checked_mul(sign)?, now(call)?)
+}
+
+fn shifted(part: Part, count: i64, ticks: i64) -> Option<i64> {
     match part {
         Part::Year => add_months(ticks, count.checked_mul(12)?),
         Part::Month => add_months(ticks, count),
@@ -287,6 +301,20 @@ fn from_parts(call: &Call<'_>) -> Option<i64> {
     let (hour, minute, second) = (optional(3, 24)?, optional(4, 60)?, optional(5, 60)?);
     let time = hour * HOUR + minute * MINUTE + second * SECOND + optional(6, SECOND)?;
     Civil { year: call.integer(0)?, month: call.integer(1)?, day: call.integer(2)?, time }.ticks()
+}
+
+/// The forms that the reference lists for `IS_DATETIME`: more than the other functions take (a blank before the
+/// time), and less (no other zone than `Z`, and never without seconds).
+fn is_date_time(text: &str) -> bool {
+    let text = text.strip_suffix('Z').unwrap_or(text);
+    let Some((date, time)) = text.split_once(['T', ' ']) else {
+        return text.len() == "YYYY-MM-DD".len() && parse(text).is_some();
+    };
+    let whole = time.split_once('.').map_or(time, |(whole, _)| whole);
+    date.len() == "YYYY-MM-DD".len()
+        && whole.len() == "hh:mm:ss".len()
+        && time.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.'))
+        && parse(&format!("{date}T{time}")).is_some()
 }
 
 /// `DATETIMEPART(part, date)`

@@ -56,8 +56,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static Function> {
     [string::TABLE, array::TABLE, types::TABLE, math::TABLE, date::TABLE].into_iter().flatten()
 }
 
-/// Functions the service has and this emulator has not: spatial, vector and full-text search, and those that
-/// need the storage engine.
+/// Functions the service has and this emulator has not: spatial, vector and full-text search, those that need the
+/// storage engine, and those that no public text describes well enough to give the same results.
 pub(super) fn is_unsupported(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     name.starts_with("ST_")
@@ -70,6 +70,13 @@ pub(super) fn is_unsupported(name: &str) -> bool {
                 | "FULLTEXTSCORE"
                 | "RRF"
                 | "DOCUMENTID"
+                | "DATETIMEFORMAT"
+                | "LASTSUBSTRINGAFTER"
+                | "LASTSUBSTRINGBEFORE"
+                | "REGEXEXTRACT"
+                | "REGEXEXTRACTALL"
+                | "SUBSTRINGAFTER"
+                | "SUBSTRINGBEFORE"
         )
 }
 

@@ -19,6 +19,7 @@ pub(super) const TABLE: &[Function] = &[
     function("CONTAINS_ANY_CS", 2, ANY, |c| contains_each(c, false, false)),
     function("ENDSWITH", 2, 3, |c| search(c, |text, part| text.ends_with(part))),
     function("INDEX_OF", 2, 3, index_of),
+    function("LASTINDEXOF", 2, 3, last_index_of),
     function("LEFT", 2, 2, left),
     function("LENGTH", 1, 1, |c| c.text(0).map_or(Value::Undefined, |text| from_count(text.chars().count()))),
     function("LOWER", 1, 1, |c| defined(c.text(0).map(str::to_lowercase))),
@@ -74,6 +75,20 @@ fn index_of(call: &Call<'_>) -> Value {
     let skipped: usize = text.chars().take(usize_saturating(start)).map(char::len_utf8).sum();
     match text.get(skipped..).and_then(|rest| rest.find(part)) {
         Some(at) => from_count(text.get(..skipped + at).unwrap_or_default().chars().count()),
+        None => Value::Number(-1.0),
+    }
+}
+
+/// The search begins at a position and goes towards the beginning: the part ends there at the latest.
+fn last_index_of(call: &Call<'_>) -> Value {
+    let last = if call.given(2) { call.number(2) } else { Some(f64::INFINITY) };
+    let (Some(text), Some(part), Some(last)) = (call.text(0), call.text(1), last) else {
+        return Value::Undefined;
+    };
+    let kept = if last < 0.0 { 0 } else { usize_saturating(last).saturating_add(1) };
+    let kept: usize = text.chars().take(kept).map(char::len_utf8).sum();
+    match text.get(..kept).and_then(|searched| searched.rfind(part)) {
+        Some(at) => from_count(text.get(..at).unwrap_or_default().chars().count()),
         None => Value::Number(-1.0),
     }
 }

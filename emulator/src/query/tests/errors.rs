@@ -131,6 +131,12 @@ const CASES: &[(&str, &str, (usize, usize), &str)] = &[
         "The ST_DISTANCE function is not supported by this emulator.",
     ),
     (
+        "SELECT VALUE SubstringAfter(c.a, 'x') FROM c",
+        "NotSupported",
+        (13, 37),
+        "The SUBSTRINGAFTER function is not supported by this emulator.",
+    ),
+    (
         "SELECT * FROM c ORDER BY RANK FullTextScore(c.a, 'x')",
         "NotSupported",
         (25, 29),

@@ -62,6 +62,13 @@ fn strings() {
             ("INDEX_OF('abcabc', 'c', 3)", "5"),
             ("INDEX_OF('abc', 'x')", "-1"),
             ("INDEX_OF('äöü', 'ü')", "2"),
+            ("LASTINDEXOF('abcabc', 'c')", "5"),
+            ("LASTINDEXOF('abcabc', 'bc', 4)", "1"),
+            ("LASTINDEXOF('abcabc', 'bc', 5)", "4"),
+            ("LASTINDEXOF('äöüä', 'ä')", "3"),
+            ("LASTINDEXOF('abc', 'x')", "-1"),
+            ("LASTINDEXOF('abc', 'a', -1)", "-1"),
+            ("LASTINDEXOF('abc', 1)", ""),
             ("LEFT('abc', 2)", "\"ab\""),
             ("LEFT('abc', 9)", "\"abc\""),
             ("LEFT('abc', -1)", "\"\""),
@@ -176,6 +183,9 @@ fn arrays() {
             ("SETUNION([1, 2, 2], [2, 3])", "[1,2,3]"),
             ("SETDIFFERENCE([1, 2, 3, 1], [2])", "[1,3]"),
             ("SETUNION([1], 2)", ""),
+            ("SETEQUAL([1, 2, 2], [2, 1])", "true"),
+            ("SETEQUAL([1], [1, 2])", "false"),
+            ("SETEQUAL([1], 2)", ""),
         ],
     );
 }
@@ -338,4 +348,49 @@ fn no_arguments_panic() {
             }
         }
     }
+}
+
+#[test]
+fn newer_dates() {
+    check_values(
+        "null",
+        &[
+            ("NOW()", "\"2024-02-03T04:05:06.7890000Z\""),
+            ("NOW('dd', 1)", "\"2024-02-04T04:05:06.7890000Z\""),
+            ("NOW('x', 1)", ""),
+            ("AGO('month', 12)", "\"2023-02-03T04:05:06.7890000Z\""),
+            ("AGO('hour', -1)", "\"2024-02-03T05:05:06.7890000Z\""),
+            ("AGO('day', 1.5)", ""),
+            ("YEAR('2021-03-04')", "2021"),
+            ("MONTH('2021-03-04T05:06:07Z')", "3"),
+            ("DAY('2021-03-04')", "4"),
+            ("DAY('x')", ""),
+        ],
+    );
+    let texts = [
+        "2023-03-06",
+        "2023-03-06Z",
+        "2023-03-06 15:29:00Z",
+        "2023-03-06T15:29:59",
+        "2023-03-06T15:29:59.9",
+        "2023-03-06T15:29:59.1234567Z",
+    ];
+    let not = [
+        "2023-03",
+        "2023-02-30",
+        "2023-03-06x15:29:00",
+        "2023-03-06T15:29",
+        "2023-03-06T15:29:59.",
+        "2023-03-06T15:29:59.12345678",
+        "2023-03-06T24:00:00",
+        "2023-03-06T15:29:59+01:00",
+        "",
+        "Z",
+        "é023-03-06",
+    ];
+    for (text, valid) in texts.iter().map(|text| (text, "true")).chain(not.iter().map(|text| (text, "false")))
+    {
+        check_values("null", &[(&format!("IS_DATETIME('{text}')"), valid)]);
+    }
+    check_values("null", &[("IS_DATETIME(1)", "false"), ("IS_DATETIME(undefined)", "false")]);
 }

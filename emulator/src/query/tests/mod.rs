@@ -6,7 +6,6 @@ mod clauses;
 mod errors;
 mod expressions;
 mod functions;
-mod fuzz;
 mod plan;
 
 use super::{Context, Query, Udfs};

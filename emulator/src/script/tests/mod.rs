@@ -14,7 +14,6 @@ use crate::value::Value;
 
 mod api;
 mod errors;
-mod fuzz;
 mod isolation;
 mod limits;
 mod operations;

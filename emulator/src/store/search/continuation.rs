@@ -68,6 +68,12 @@ impl Continuation {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
     }
 
+    /// The physical partition that a token names, whatever it continues.
+    pub(crate) fn range_of(token: &str) -> Option<u32> {
+        let bytes = URL_SAFE_NO_PAD.decode(token.trim()).ok()?;
+        serde_json::from_slice::<Token>(&bytes).ok()?.r
+    }
+
     /// Reads a token for `text`.
     ///
     /// # Errors

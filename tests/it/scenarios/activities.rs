@@ -1,0 +1,146 @@
+//! Retries, cancellation, tags and sessions of activities.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use duroxide::providers::Provider;
+use duroxide::runtime::{Runtime, RuntimeOptions};
+use duroxide::{
+    ActivityContext, BackoffStrategy, EventKind, OrchestrationContext, OrchestrationRegistry, RetryPolicy,
+    TagFilter,
+};
+
+use super::{World, activities, options};
+
+fn policy(attempts: u32) -> RetryPolicy {
+    RetryPolicy::new(attempts).with_backoff(BackoffStrategy::Fixed { delay: Duration::from_millis(20) })
+}
+
+/// Two failures, then success; with a timeout for each attempt where it would never end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retries_with_backoff_and_timeout() {
+    let world = World::new().await;
+    let runs = Arc::new(AtomicUsize::new(0));
+    let flaky = {
+        let runs = Arc::clone(&runs);
+        move |_: ActivityContext, _: String| {
+            let run = runs.fetch_add(1, Ordering::SeqCst) + 1;
+            async move { if run < 3 { Err(format!("run {run}")) } else { Ok(format!("run {run}")) } }
+        }
+    };
+    let retry = |ctx: OrchestrationContext, _: String| async move {
+        let flaky = ctx.schedule_activity_with_retry("Flaky", "", policy(5)).await?;
+        let given_up = ctx.schedule_activity_with_retry("Fail", "luck", policy(2)).await;
+        let timed_out = ctx
+            .schedule_activity_with_retry("Slow", "", policy(1).with_timeout(Duration::from_millis(200)))
+            .await;
+        Ok(format!("{flaky}; {}; {}", given_up.is_err(), timed_out.is_err()))
+    };
+    let registry = OrchestrationRegistry::builder().register("retry", retry).build();
+    let runtime =
+        world.runtime_with(activities().register("Flaky", flaky).build(), registry, options()).await;
+    assert_eq!(world.outcome("r", "retry", "").await, Ok("run 3; true; true".into()));
+    world.end([runtime]).await;
+}
+
+/// A cancelled workflow cancels its running activity, which learns of it by its lock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancellation_reaches_a_running_activity() {
+    let world = World::new().await;
+    let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+    let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let watch = move |ctx: ActivityContext, _: String| {
+        let (begun, ended) = (begun.clone(), ended.clone());
+        async move {
+            begun.send(()).ok();
+            ctx.cancelled().await;
+            ended.send(ctx.is_cancelled()).ok();
+            Ok(String::new())
+        }
+    };
+    let long = |ctx: OrchestrationContext, _: String| async move { ctx.schedule_activity("Watch", "").await };
+    let registry = OrchestrationRegistry::builder().register("long", long).build();
+    let runtime =
+        world.runtime_with(activities().register("Watch", watch).build(), registry, options()).await;
+    world.start("l", "long", "").await;
+    begins.recv().await.expect("it runs");
+    world.client.cancel_instance("l", "enough").await.expect("requested");
+    assert!(world.ended("l").await.expect_err("cancelled").contains("enough"));
+    let told = tokio::time::timeout(super::PATIENCE, ends.recv()).await.expect("in time");
+    assert_eq!(told, Some(true));
+    world.end([runtime]).await;
+}
+
+/// Two workers: each runs only what carries its tag.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tags_choose_the_worker() {
+    let world = World::new().await;
+    let both = |ctx: OrchestrationContext, _: String| async move {
+        let gpu = ctx.schedule_activity("Who", "").with_tag("gpu");
+        let (plain, gpu) = ctx.join2(ctx.schedule_activity("Who", ""), gpu).await;
+        Ok(format!("{} {}", plain?, gpu?))
+    };
+    let mut runtimes = Vec::new();
+    for (name, filter) in
+        [("plain", TagFilter::DefaultOnly), ("gpu", TagFilter::Tags(HashSet::from(["gpu".to_owned()])))]
+    {
+        let who = move |_: ActivityContext, _: String| async move { Ok(name.to_owned()) };
+        let registry = OrchestrationRegistry::builder().register("both", both).build();
+        let options = RuntimeOptions { worker_tag_filter: filter, ..options() };
+        let store = world.second_provider().await as Arc<dyn Provider>;
+        let activities = activities().register("Who", who).build();
+        runtimes.push(Runtime::start_with_options(store, activities, registry, options).await);
+    }
+    assert_eq!(world.outcome("b", "both", "").await, Ok("plain gpu".into()));
+    world.end(runtimes).await;
+}
+
+/// Activities of a session all run on one worker; when that one goes, its session moves on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_stays_with_a_worker_and_survives_it() {
+    let world = World::new().await;
+    let session = |ctx: OrchestrationContext, _: String| async move {
+        let mut workers = Vec::new();
+        for _ in 0..4 {
+            workers.push(ctx.schedule_activity_on_session("Who", "", "s").await?);
+        }
+        ctx.schedule_wait("go").await;
+        workers.push(ctx.schedule_activity_on_session("Who", "", "s").await?);
+        Ok(workers.join(" "))
+    };
+    let mut runtimes = Vec::new();
+    for name in ["one", "two"] {
+        let who = move |_: ActivityContext, _: String| async move { Ok(name.to_owned()) };
+        let options = RuntimeOptions {
+            worker_node_id: Some(name.into()),
+            session_lock_timeout: Duration::from_secs(2),
+            session_lock_renewal_buffer: Duration::from_secs(1),
+            ..options()
+        };
+        let registry = OrchestrationRegistry::builder().register("session", session).build();
+        let store = world.second_provider().await as Arc<dyn Provider>;
+        let activities = activities().register("Who", who).build();
+        runtimes.push((name, Runtime::start_with_options(store, activities, registry, options).await));
+    }
+    world.start("s", "session", "").await;
+    world.until("s", |kind| matches!(kind, EventKind::ExternalSubscribed { .. })).await;
+    let results: Vec<String> = world
+        .history("s")
+        .await
+        .into_iter()
+        .filter_map(|event| match event.kind {
+            EventKind::ActivityCompleted { result } => Some(result),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(results.len(), 4);
+    assert!(results.iter().all(|worker| *worker == results[0]), "{results:?}");
+    let at = runtimes.iter().position(|(name, _)| *name == results[0]).expect("one of them");
+    runtimes.remove(at).1.shutdown(Some(500)).await;
+    world.client.raise_event("s", "go", "").await.expect("raised");
+    let workers = world.ended("s").await.expect("completes");
+    assert!(workers.ends_with(runtimes[0].0), "{workers}: the one that is left");
+    world.end(runtimes.into_iter().map(|(_, runtime)| runtime)).await;
+}
