@@ -79,7 +79,6 @@ fn reading_until_refused_does_not_time_out() {
     call.time_limit = Duration::from_millis(300);
     let outcome = run(call);
     assert_eq!(outcome.result.unwrap(), "true");
-    assert!(outcome.operations > 10);
     assert!(outcome.cpu >= Duration::from_millis(200));
 }
 
