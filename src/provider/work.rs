@@ -303,6 +303,9 @@ impl Inner {
         work: FetchedWork,
     ) {
         let patience = PATIENCE.min(promise.place.lock / 4);
+        if let WorkItem::ActivityExecute { instance, id, .. } = &work.0 {
+            tracing::debug!(instance, activity = id, lock, "activity handed over");
+        }
         let ticket = promise.fulfil(lock, work);
         self.counters.work_handed();
         self.work.wake();
