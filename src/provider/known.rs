@@ -37,8 +37,8 @@ impl History {
 #[derive(Debug)]
 struct Entry {
     facts: HeadFacts,
-    /// When the request was sent whose answer said so.
-    asked: Instant,
+    /// When the latest answer came that said so.
+    learnt: Instant,
     history: Option<History>,
 }
 
@@ -78,7 +78,7 @@ impl Known {
     pub(crate) fn facts(&self, partition: &str) -> Option<(HeadFacts, bool)> {
         let mut state = self.state();
         let entry = state.entries.get(partition)?;
-        Some((entry.facts.clone(), entry.asked.elapsed() < self.max_age))
+        Some((entry.facts.clone(), entry.learnt.elapsed() < self.max_age))
     }
 
     /// An answer to a request sent at `asked` speaks of a head.
@@ -92,10 +92,10 @@ impl Known {
                 return;
             }
             entry.facts = facts.clone();
-            entry.asked = entry.asked.max(asked);
+            entry.learnt = Instant::now();
             return;
         }
-        let entry = Entry { facts: facts.clone(), asked, history: None };
+        let entry = Entry { facts: facts.clone(), learnt: Instant::now(), history: None };
         state.bytes += entry.bytes();
         state.entries.put(partition.to_owned(), entry);
         state.shrink(self.max_bytes);
