@@ -91,8 +91,14 @@ impl Candidates {
         if wanted(&waiting[place]) { waiting.remove(place) } else { None }
     }
 
-    pub(crate) fn any(&self, may_take: impl Fn(&Candidate) -> bool) -> bool {
-        self.waiting().iter().any(may_take)
+    /// How many the caller may take.
+    pub(crate) fn count(&self, may_take: impl Fn(&Candidate) -> bool) -> usize {
+        self.waiting().iter().filter(|candidate| may_take(candidate)).count()
+    }
+
+    /// When this process learnt of the first that the caller may take.
+    pub(crate) fn first(&self, may_take: impl Fn(&Candidate) -> bool) -> Option<Instant> {
+        self.waiting().iter().find(|candidate| may_take(candidate)).map(|candidate| candidate.learnt)
     }
 
     /// A race for `candidate` was lost: what was learnt when it was is out of date, too.

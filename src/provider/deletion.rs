@@ -96,7 +96,11 @@ impl Inner {
             undone: false,
             etag: None,
         };
-        self.client.create(SYSTEM_PARTITION, &deletion).await?;
+        match self.client.create(SYSTEM_PARTITION, &deletion).await {
+            // Nobody else knows the id: a first attempt took effect, and its answer was lost.
+            Err(failure) if failure.is(409) => {}
+            created => created?,
+        }
         if let Err(refusal) = self.mark_all(&deletion, ids, force).await {
             self.undo(&deletion).await?;
             return Err(refusal);

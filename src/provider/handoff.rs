@@ -54,6 +54,7 @@ struct Group<P, T> {
 #[derive(Debug)]
 struct Ready<T> {
     ticket: u64,
+    since: Instant,
     lock: String,
     item: T,
 }
@@ -73,9 +74,10 @@ impl<P, T> Group<P, T> {
         Self { place, waiting: 0, returning: 0, promised: 0, ready: VecDeque::new(), takes }
     }
 
-    fn has_room(&self) -> bool {
+    /// Whether one more can be locked for these dispatchers, who have `older` candidates to take before it.
+    fn has_room(&self, older: usize) -> bool {
         let present = self.waiting + self.returning;
-        present > 0 && self.promised + self.ready.len() < present + self.ahead(present)
+        present > 0 && self.promised + self.ready.len() + older < present + self.ahead(present)
     }
 
     fn ahead(&self, present: usize) -> usize {
@@ -108,11 +110,15 @@ impl<P: Clone + PartialEq, T> HandOff<P, T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first thing that is ready for a dispatcher of this place.
-    pub(crate) fn take(&self, place: &P) -> Option<T> {
+    /// The first thing that is ready for a dispatcher of this place, unless it came after `older`.
+    pub(crate) fn take(&self, place: &P, older: Option<Instant>) -> Option<T> {
         let mut state = self.state();
         let group = state.groups.iter().position(|group| group.place == *place)?;
-        let Ready { lock, item, .. } = state.groups[group].ready.pop_front()?;
+        let ready = &mut state.groups[group].ready;
+        if ready.front().is_none_or(|first| older.is_some_and(|older| older < first.since)) {
+            return None;
+        }
+        let Ready { lock, item, .. } = ready.pop_front()?;
         state.hold(group, &lock);
         Some(item)
     }
@@ -159,16 +165,24 @@ impl<P: Clone + PartialEq, T> HandOff<P, T> {
         Present { hand_off: Arc::clone(self), group, place, presence }
     }
 
-    /// A place for something about to be locked, if a dispatcher that `suits` has room for it.
-    pub(crate) fn reserve(self: &Arc<Self>, suits: impl Fn(&P) -> bool) -> Option<Promise<P, T>> {
+    /// A place for something about to be locked, if a dispatcher that `suits` has room for it beside what waits
+    /// for longer: so many candidates as `older` says.
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        suits: impl Fn(&P) -> bool,
+        older: impl Fn(&P) -> usize,
+    ) -> Option<Promise<P, T>> {
         if !self.enabled {
             return None;
         }
         let mut state = self.state();
-        let group = state.groups.iter().position(|group| group.has_room() && suits(&group.place))?;
+        let group = state
+            .groups
+            .iter()
+            .position(|group| suits(&group.place) && group.has_room(older(&group.place)))?;
         state.groups[group].promised += 1;
         let place = state.groups[group].place.clone();
-        Some(Promise { hand_off: Arc::clone(self), group, place })
+        Some(Promise { hand_off: Arc::clone(self), group, place, since: Instant::now() })
     }
 
     /// Takes back what nobody has fetched.
@@ -209,15 +223,23 @@ pub(crate) struct Promise<P, T> {
     hand_off: Arc<HandOff<P, T>>,
     group: usize,
     pub(crate) place: P,
+    /// Its place in the queue.
+    since: Instant,
 }
 
 impl<P, T> Promise<P, T> {
+    /// What is being locked has been waiting since then.
+    pub(crate) fn since(mut self, since: Instant) -> Self {
+        self.since = since;
+        self
+    }
+
     /// It is locked with `lock`: lays it ready. The caller wakes the dispatchers.
     pub(crate) fn fulfil(self, lock: String, item: T) -> Ticket {
         let mut state = self.hand_off.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.tickets += 1;
         let number = state.tickets;
-        state.groups[self.group].ready.push_back(Ready { ticket: number, lock, item });
+        state.groups[self.group].ready.push_back(Ready { ticket: number, since: self.since, lock, item });
         Ticket { group: self.group, number }
     }
 }
@@ -250,19 +272,19 @@ mod tests {
     #[test]
     fn only_a_dispatcher_that_waits_or_returns_gets_a_promise_and_each_one() {
         let places = places();
-        assert!(places.reserve(|_| true).is_none());
+        assert!(places.reserve(|_| true, |_| 0).is_none());
         let waiting = places.wait(&"a").unwrap();
-        let first = places.reserve(|_| true).unwrap();
-        assert!(places.reserve(|_| true).is_none());
+        let first = places.reserve(|_| true, |_| 0).unwrap();
+        assert!(places.reserve(|_| true, |_| 0).is_none());
         places.hold(&"a", "lock");
         let returning = places.returning("lock").unwrap();
-        let second = places.reserve(|_| true).unwrap();
-        assert!(places.reserve(|_| true).is_none());
+        let second = places.reserve(|_| true, |_| 0).unwrap();
+        assert!(places.reserve(|_| true, |_| 0).is_none());
         drop(first);
-        assert!(places.reserve(|place| *place == "b").is_none());
-        assert!(places.reserve(|place| *place == "a").is_some());
+        assert!(places.reserve(|place| *place == "b", |_| 0).is_none());
+        assert!(places.reserve(|place| *place == "a", |_| 0).is_some());
         drop((waiting, returning, second));
-        assert!(places.reserve(|_| true).is_none());
+        assert!(places.reserve(|_| true, |_| 0).is_none());
         assert!(places.returning("lock").is_none());
     }
 
@@ -270,15 +292,27 @@ mod tests {
     fn what_is_ready_goes_to_its_kind_of_dispatcher_in_order_and_occupies_its_place() {
         let places = places();
         let _waiting = (places.wait(&"a").unwrap(), places.wait(&"a").unwrap());
-        let (one, two) = (places.reserve(|_| true).unwrap(), places.reserve(|_| true).unwrap());
+        let (one, two) = (places.reserve(|_| true, |_| 0).unwrap(), places.reserve(|_| true, |_| 0).unwrap());
         one.fulfil("l1".into(), 1);
         let ticket = two.fulfil("l2".into(), 2);
-        assert!(places.reserve(|_| true).is_none());
-        assert_eq!(places.take(&"b"), None);
-        assert_eq!(places.take(&"a"), Some(1));
-        assert!(places.reserve(|_| true).is_some());
+        assert!(places.reserve(|_| true, |_| 0).is_none());
+        assert_eq!(places.take(&"b", None), None);
+        assert_eq!(places.take(&"a", None), Some(1));
+        assert!(places.reserve(|_| true, |_| 0).is_some());
         assert_eq!(places.withdraw(ticket), Some(2));
-        assert_eq!((places.withdraw(ticket), places.take(&"a")), (None, None));
+        assert_eq!((places.withdraw(ticket), places.take(&"a", None)), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_longer_comes_first() {
+        let places = places();
+        let _waiting = (places.wait(&"a").unwrap(), places.wait(&"a").unwrap());
+        assert!(places.reserve(|_| true, |_| 2).is_none());
+        let older = Instant::now();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        places.reserve(|_| true, |_| 1).unwrap().fulfil("l".into(), 1);
+        assert_eq!(places.take(&"a", Some(older)), None);
+        assert_eq!(places.take(&"a", Some(Instant::now())), Some(1));
     }
 
     #[tokio::test(start_paused = true)]
@@ -290,7 +324,7 @@ mod tests {
             let returning = places.returning("lock").unwrap();
             tokio::time::advance(Duration::from_millis(takes_ms)).await;
             drop(returning);
-            let promises: Vec<_> = std::iter::from_fn(|| places.reserve(|_| true)).collect();
+            let promises: Vec<_> = std::iter::from_fn(|| places.reserve(|_| true, |_| 0)).collect();
             assert_eq!(promises.len(), expected, "{takes_ms} ms");
         }
     }
@@ -299,6 +333,6 @@ mod tests {
     fn switched_off_nothing_is_promised() {
         let places: Places = Arc::new(HandOff::new(false, None));
         let _waiting = places.wait(&"a").unwrap();
-        assert!(places.reserve(|_| true).is_none());
+        assert!(places.reserve(|_| true, |_| 0).is_none());
     }
 }

@@ -90,14 +90,13 @@ impl<P: Clone + PartialEq, T> Queue<P, T> {
         self.hungry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for something that is about to become ready; not past candidates that wait for longer.
+    /// A place for something that is about to become ready; candidates that wait for longer go first.
     pub(crate) fn reserve(
         &self,
         suits: impl Fn(&P) -> bool,
         admits: impl Fn(&P, &Candidate) -> bool,
     ) -> Option<Promise<P, T>> {
-        self.hand_off
-            .reserve(|place| suits(place) && !self.candidates.any(|candidate| admits(place, candidate)))
+        self.hand_off.reserve(suits, |place| self.candidates.count(|candidate| admits(place, candidate)))
     }
 }
 
@@ -140,10 +139,13 @@ pub(crate) async fn fetch<S: Seeker>(
     seeker: &S,
     poll_timeout: Duration,
 ) -> Result<Option<S::Item>, ProviderError> {
-    if let Some(item) = seeker.queue().hand_off.take(seeker.place()) {
-        return Ok(Some(item));
+    if !poll_timeout.is_zero() {
+        return wait(seeker, poll_timeout).await;
     }
-    if poll_timeout.is_zero() { ask(seeker).await } else { wait(seeker, poll_timeout).await }
+    match seeker.queue().hand_off.take(seeker.place(), None) {
+        Some(item) => Ok(Some(item)),
+        None => ask(seeker).await,
+    }
 }
 
 /// Takes what is handed over or known to be ready; else blocks until discovery finds something.
@@ -154,7 +156,8 @@ async fn wait<S: Seeker>(seeker: &S, poll_timeout: Duration) -> Result<Option<S:
         // Registered before looking, so that a wake-up during the look is not lost.
         let mut changed = std::pin::pin!(queue.changed.notified());
         changed.as_mut().enable();
-        if let Some(item) = queue.hand_off.take(seeker.place()) {
+        let older = queue.candidates.first(|candidate| seeker.may_take(candidate));
+        if let Some(item) = queue.hand_off.take(seeker.place(), older) {
             return Ok(Some(item));
         }
         if Instant::now() >= deadline {

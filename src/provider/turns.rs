@@ -382,6 +382,7 @@ impl Inner {
         turn: FetchedTurn,
     ) {
         let patience = PATIENCE.min(promise.place.lock / 4);
+        tracing::debug!(instance = turn.0.instance, lock, "turn handed over");
         let ticket = promise.fulfil(lock, turn);
         self.counters.turn_handed();
         self.turns.wake();

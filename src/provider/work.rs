@@ -303,6 +303,9 @@ impl Inner {
         work: FetchedWork,
     ) {
         let patience = PATIENCE.min(promise.place.lock / 4);
+        if let WorkItem::ActivityExecute { instance, id, .. } = &work.0 {
+            tracing::debug!(instance, activity = id, lock, "activity handed over");
+        }
         let ticket = promise.fulfil(lock, work);
         self.counters.work_handed();
         self.work.wake();
@@ -407,13 +410,13 @@ impl Inner {
 
     /// The activity the worker would take next, if it belongs to the same instance.
     fn offer_next(&self, partition: &str, place: &WorkPlace) -> Option<NextOffer> {
-        let promise = self.work.hand_off.reserve(|other| other == place)?;
+        let promise = self.work.hand_off.reserve(|other| other == place, |_| 0)?;
         let candidate = self.work.candidates.pop_first_if(
             |candidate| candidate.session.is_some() || place.admits(candidate),
             |candidate| candidate.partition == partition && candidate.session.is_none(),
         )?;
         let request = work_request(&candidate, place);
-        Some(NextOffer { promise, candidate, request })
+        Some(NextOffer { promise: promise.since(candidate.learnt), candidate, request })
     }
 
     /// Lays the next activity ready. Without an answer that speaks of it, it is asked for, as its lock may be held.

@@ -221,3 +221,38 @@ async fn what_the_deleted_owed_is_delivered() {
     assert_eq!(fetched.expect("the child's start").0.instance, "child");
     container.delete().await;
 }
+
+/// Whichever answer is lost, the deletion knows what became of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_survives_each_lost_answer() {
+    let config = support::config();
+    let container = Container::of(&config);
+    // Requests until the answer that is lost; then it wraps and stays far from zero.
+    let left = Arc::new(AtomicUsize::new(usize::MAX));
+    let provider = {
+        let left = Arc::clone(&left);
+        Faulty::provider(&config, move |_| match left.fetch_sub(1, Ordering::SeqCst) {
+            0 => Fate::AnswerLost,
+            _ => Fate::Pass,
+        })
+        .await
+    };
+    let mut reached = true;
+    for n in 0.. {
+        if !reached {
+            assert!(n > 5, "requests of a deletion: {n}");
+            break;
+        }
+        let ids = [format!("a{n}"), format!("b{n}")];
+        for id in &ids {
+            instance(&provider, id, 1, Vec::new()).await;
+        }
+        left.store(n, Ordering::SeqCst);
+        let deleted = provider.delete_instances_atomic(&ids, false).await;
+        reached = left.swap(usize::MAX, Ordering::SeqCst) > usize::MAX / 2;
+        assert!(deleted.is_ok(), "answer {n}: {deleted:?}");
+        assert_eq!(instances(&provider).await, Vec::<String>::new(), "answer {n}");
+        assert_eq!(container.documents("$system", "c.type = 'deletion'").await.len(), 0, "answer {n}");
+    }
+    container.delete().await;
+}

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use duroxide::providers::{ExecutionMetadata, Provider, WorkItem};
+use duroxide::{AppErrorKind, ErrorDetails};
 use duroxide_cosmos::CosmosDBProvider;
 
 use crate::support::faulty::{Fate, Faulty};
@@ -25,92 +26,128 @@ fn start(instance: &str, parent: Option<&str>) -> WorkItem {
     }
 }
 
-/// Runs the parent's turn that starts a child.
-async fn start_child(provider: &CosmosDBProvider) {
-    provider.enqueue_for_orchestrator(start("parent", None), None).await.expect("queued");
-    let fetched = provider.fetch_orchestration_item(LOCK, Duration::ZERO, None).await.expect("no error");
-    let (_, token, _) = fetched.expect("the parent's turn");
+/// Everything one instance may send to another.
+fn intents() -> [WorkItem; 5] {
+    [
+        start("receiver", Some("sender")),
+        start("receiver", None),
+        WorkItem::SubOrchCompleted {
+            parent_instance: "receiver".into(),
+            parent_execution_id: 1,
+            parent_id: 2,
+            result: "done".into(),
+        },
+        WorkItem::SubOrchFailed {
+            parent_instance: "receiver".into(),
+            parent_execution_id: 1,
+            parent_id: 2,
+            details: ErrorDetails::Application {
+                kind: AppErrorKind::OrchestrationFailed,
+                message: "no".into(),
+                retryable: false,
+            },
+        },
+        WorkItem::CancelInstance { instance: "receiver".into(), reason: "enough".into() },
+    ]
+}
+
+/// Fetches and commits one turn that sends `messages`; answers what it received, nothing if there is none.
+async fn turn(
+    provider: &CosmosDBProvider,
+    instance: &str,
+    wait: Duration,
+    messages: Vec<WorkItem>,
+) -> Vec<WorkItem> {
+    let fetched = provider.fetch_orchestration_item(LOCK, wait, None).await.expect("no error");
+    let Some((item, token, _)) = fetched else {
+        return Vec::new();
+    };
+    assert_eq!(item.instance, instance);
     let metadata = ExecutionMetadata {
         orchestration_name: Some("o".into()),
         orchestration_version: Some("1.0.0".into()),
         ..Default::default()
     };
-    let messages = vec![start("child", Some("parent"))];
     provider
         .ack_orchestration_item(&token, 1, Vec::new(), Vec::new(), messages, metadata, Vec::new())
         .await
         .expect("acknowledged");
+    item.messages
 }
 
-/// Fetches and commits the child's turn; answers how many messages it had.
-async fn child_turn(provider: &CosmosDBProvider, wait: Duration) -> Option<usize> {
-    let fetched = provider.fetch_orchestration_item(LOCK, wait, None).await.expect("no error");
-    let (item, token, _) = fetched?;
-    assert_eq!(item.instance, "child");
-    let metadata = ExecutionMetadata {
-        orchestration_name: Some("o".into()),
-        orchestration_version: Some("1.0.0".into()),
-        ..Default::default()
-    };
-    provider
-        .ack_orchestration_item(&token, 1, Vec::new(), Vec::new(), Vec::new(), metadata, Vec::new())
-        .await
-        .expect("acknowledged");
-    Some(item.messages.len())
+/// Runs the sender's turn; its receiver is there, unless this starts it.
+async fn send(provider: &CosmosDBProvider, intent: &WorkItem) {
+    if !matches!(intent, WorkItem::StartOrchestration { .. }) {
+        provider.enqueue_for_orchestrator(start("receiver", None), None).await.expect("queued");
+        assert_eq!(turn(provider, "receiver", Duration::ZERO, Vec::new()).await.len(), 1);
+    }
+    provider.enqueue_for_orchestrator(start("sender", None), None).await.expect("queued");
+    assert_eq!(turn(provider, "sender", Duration::ZERO, vec![intent.clone()]).await.len(), 1);
+}
+
+/// What the receiver finds.
+async fn received(provider: &CosmosDBProvider) -> Vec<WorkItem> {
+    turn(provider, "receiver", Duration::ZERO, Vec::new()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn delivered_with_the_turn_and_settled() {
-    let (provider, container) = support::provider().await;
-    start_child(&provider).await;
-    assert_eq!(
-        child_turn(&provider, Duration::ZERO).await,
-        Some(1),
-        "there when the acknowledgement returns"
-    );
-    assert_eq!(container.documents("parent", "c.type = 'outbox'").await.len(), 0);
-    container.delete().await;
+    for intent in intents() {
+        let (provider, container) = support::provider().await;
+        send(&provider, &intent).await;
+        assert_eq!(received(&provider).await, [intent], "there when the acknowledgement returns");
+        settled(&container).await;
+        container.delete().await;
+    }
 }
 
-/// The delivery is sent twice before the receiver has looked.
+/// Each delivery is sent twice, one right after the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn delivered_twice_before_consumption_counts_once() {
-    let config = support::config();
-    let container = Container::of(&config);
-    let provider = Faulty::provider(&config, |what| match what {
-        "enqueueMessages" => Fate::Twice,
-        _ => Fate::Pass,
-    })
-    .await;
-    start_child(&provider).await;
-    assert_eq!(child_turn(&provider, Duration::ZERO).await, Some(1));
-    assert_eq!(child_turn(&provider, Duration::ZERO).await, None);
-    container.delete().await;
+async fn a_request_that_arrives_twice_counts_once() {
+    for intent in intents() {
+        let config = support::config();
+        let container = Container::of(&config);
+        let provider = Faulty::provider(&config, |what| match what {
+            "enqueueMessages" => Fate::Twice,
+            _ => Fate::Pass,
+        })
+        .await;
+        send(&provider, &intent).await;
+        assert_eq!(received(&provider).await, [intent]);
+        assert_eq!(received(&provider).await, []);
+        container.delete().await;
+    }
 }
 
-/// Delivered, but the outbox could not be settled: the reconciler of another process delivers once more,
-/// after the receiver has consumed the message. Then it must not come back.
+/// Delivered, but the outbox could not be settled: the reconciler of another process delivers once more, before
+/// the receiver has consumed the message or after it. It must not come twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn delivered_again_after_consumption_counts_once() {
-    let mut config = support::config();
-    config.reconciler_interval = Duration::from_secs(3600);
-    let container = Container::of(&config);
-    let provider = Faulty::provider(&config, |what| match what {
-        "settleOutbox" => Fate::Lost,
-        _ => Fate::Pass,
-    })
-    .await;
-    start_child(&provider).await;
-    assert_eq!(child_turn(&provider, Duration::ZERO).await, Some(1));
-    assert_eq!(container.documents("parent", "c.type = 'outbox'").await.len(), 1, "the case under test");
-    drop(provider);
+async fn delivered_again_by_another_process_counts_once() {
+    for consumed in [false, true] {
+        for intent in intents() {
+            let mut config = support::config();
+            config.reconciler_interval = Duration::from_secs(3600);
+            let container = Container::of(&config);
+            let provider = Faulty::provider(&config, |what| match what {
+                "settleOutbox" => Fate::Lost,
+                _ => Fate::Pass,
+            })
+            .await;
+            send(&provider, &intent).await;
+            let mut all = if consumed { received(&provider).await } else { Vec::new() };
+            let owed = container.documents("sender", "c.type = 'outbox'").await;
+            assert_eq!(owed.len(), 1, "the case under test");
 
-    config.reconciler_interval = Duration::from_millis(50);
-    config.reconciler_age_threshold = Duration::ZERO;
-    let other = CosmosDBProvider::new_with_config(config).await.expect("another process");
-    settled(&container).await;
-    assert_eq!(child_turn(&other, Duration::ZERO).await, None, "delivered a second time");
-    container.delete().await;
+            config.reconciler_interval = Duration::from_millis(50);
+            config.reconciler_age_threshold = Duration::ZERO;
+            let other = CosmosDBProvider::new_with_config(config).await.expect("another process");
+            settled(&container).await;
+            all.extend(received(&provider).await);
+            all.extend(received(&other).await);
+            assert_eq!(all, [intent], "consumed before the second delivery: {consumed}");
+            container.delete().await;
+        }
+    }
 }
 
 /// A crash between commit and delivery: another process delivers.
@@ -131,22 +168,23 @@ async fn what_a_crash_left_is_delivered_by_others() {
         })
         .await
     };
-    start_child(&provider).await;
-    assert_eq!(container.documents("parent", "c.type = 'outbox'").await.len(), 1, "the case under test");
+    let intent = start("receiver", Some("sender"));
+    send(&provider, &intent).await;
+    assert_eq!(container.documents("sender", "c.type = 'outbox'").await.len(), 1, "the case under test");
     drop(provider);
 
     config.reconciler_interval = Duration::from_millis(50);
     config.reconciler_age_threshold = Duration::ZERO;
     let other = CosmosDBProvider::new_with_config(config).await.expect("another process");
-    assert_eq!(child_turn(&other, Duration::from_secs(10)).await, Some(1));
+    assert_eq!(turn(&other, "receiver", Duration::from_secs(10), Vec::new()).await, [intent]);
     settled(&container).await;
     container.delete().await;
 }
 
-/// Waits until the parent's outbox is empty.
+/// Waits until the sender's outbox is empty.
 async fn settled(container: &Container) {
     let empty = async {
-        while !container.documents("parent", "c.type = 'outbox'").await.is_empty() {
+        while !container.documents("sender", "c.type = 'outbox'").await.is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

@@ -74,9 +74,10 @@ impl Report {
             "* {} connections with keep-alive, {} s per workload, one request at a time on each; documents of about \
              0.5 KB, {} per partition key; every property indexed\n* the client runs on the same machine, on one \
              thread, and competes for the cores: what it cannot send, the server cannot answer. `CPU` is the \
-             server's own processor time, which depends less on what else the machine does\n* a range query costs \
-             more time with more documents at rest because of the processor's caches, not of more work: its 20 rows \
-             took 481,000 instructions among 1,000 documents and 497,000 among 100,000 (counted once by callgrind)\n",
+             server's own processor time, which depends less on what else the machine does\n* a range query takes \
+             about as many instructions whatever is at rest: 481,000, 494,000 and 497,000 for 20 rows among 1,000, 20,000 and \
+             100,000 documents (counted once by callgrind). The rest of the difference in time is inferred to be \
+             the processor's caches; no hardware counters were at hand to show it\n",
             options.connections, options.seconds, 100
         ));
         Self { heading, starts: Vec::new(), memory: Vec::new(), rows: Vec::new() }

@@ -340,7 +340,7 @@ fn documents(container: &Container, key: &PartitionKey) -> Vec<String> {
 /// A user-defined function, and after it one whose result is known.
 fn function(source: &mut Source<'_>) -> bool {
     let arguments = [Value::Undefined, Value::Null, 1.5.into(), "\u{2028}\0".into()];
-    let prepared = Functions::prepare(Instant::now() + TIME_LIMIT, 0, ScriptSyntax::Any);
+    let prepared = Functions::prepare(Instant::now() + TIME_LIMIT, 0, ScriptSyntax::Any, Arc::default());
     let mut functions = prepared.unwrap_or_else(|error| panic!("{error}"));
     let body: Arc<str> = match source.below(2) {
         0 => source.pieces(&GARBAGE, 20),

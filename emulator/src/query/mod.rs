@@ -166,6 +166,11 @@ impl Query {
         plan::sargable(&self.select, &self.facts, context)
     }
 
+    /// Conditions of the form `a OR b`: predicates of each alternative, one of which every result meets.
+    pub(crate) fn disjunctions(&self, context: &Context<'_>) -> Vec<Vec<Vec<Predicate>>> {
+        plan::disjunctions(&self.select, &self.facts, context)
+    }
+
     /// The ORDER BY paths, `true` for descending, if all are plain paths of the document.
     pub(crate) fn order_by_paths(&self) -> Option<Vec<(Vec<String>, bool)>> {
         plan::order_by_paths(&self.select)

@@ -44,6 +44,37 @@ pub(super) fn sargable(select: &Select, facts: &Facts, context: &Context<'_>) ->
     predicates
 }
 
+/// Conditions whose alternatives are on different paths: every result document meets all predicates of one of the
+/// alternatives of each.
+pub(super) fn disjunctions(
+    select: &Select,
+    facts: &Facts,
+    context: &Context<'_>,
+) -> Vec<Vec<Vec<Predicate>>> {
+    let Some(filter) = select.filter.as_ref().filter(|_| is_over_documents(select)) else {
+        return Vec::new();
+    };
+    let machine = &mut Machine::new(facts, context);
+    let conditions = match &filter.kind {
+        ExprKind::And(operands) => operands.as_slice(),
+        _ => std::slice::from_ref(filter),
+    };
+    let alternatives = |condition: &Expr| match &condition.kind {
+        ExprKind::Or(operands) => Some(
+            operands
+                .iter()
+                .map(|operand| {
+                    let mut predicates = Vec::new();
+                    collect(operand, machine, &mut predicates);
+                    predicates
+                })
+                .collect(),
+        ),
+        _ => None,
+    };
+    conditions.iter().filter_map(alternatives).collect()
+}
+
 /// The paths of ORDER BY with their direction, `true` for descending.
 pub(super) fn order_by_paths(select: &Select) -> Option<Vec<(Vec<String>, bool)>> {
     if select.order_by.is_empty() || select.is_grouped() || !is_over_documents(select) {

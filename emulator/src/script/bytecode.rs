@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_int};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rquickjs::{Ctx, Error, Value, qjs};
@@ -29,12 +30,18 @@ pub(super) struct Bytecode(Arc<[u8]>);
 
 /// The compiled form of the scripts that ran, by file name and source.
 #[derive(Default)]
-pub(super) struct Cache(Mutex<Cached>);
+pub(crate) struct Cache(Mutex<Cached>);
 
 #[derive(Default)]
 struct Cached {
     scripts: HashMap<(String, Arc<str>), Bytecode>,
     bytes: usize,
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").finish_non_exhaustive()
+    }
 }
 
 impl Cache {

@@ -157,20 +157,16 @@ fn execute<C: Collection + 'static>(
         let finished = session.run(cache, call, view);
         Ok::<_, rquickjs::Error>((finished, session))
     }));
-    let broken = |detail: &str| Finished {
-        result: Err(failure::internal(detail)),
-        logs: None,
-        operations: 0,
-        cpu: Duration::ZERO,
-    };
+    let broken =
+        |detail: &str| Finished { result: Err(failure::internal(detail)), logs: None, cpu: Duration::ZERO };
     let (finished, spent) = match finished {
         Ok(Ok((finished, session))) => (finished, Some(session)),
         Ok(Err(error)) => (broken(&error.to_string()), None),
         Err(_) => (broken("the engine panicked"), None),
     };
-    let Finished { result, logs, operations, cpu } = finished;
+    let Finished { result, logs, cpu } = finished;
     match Rc::into_inner(shared) {
-        Some(cell) => (Outcome { collection: cell.into_inner(), result, logs, operations, cpu }, spent),
+        Some(cell) => (Outcome { collection: cell.into_inner(), result, logs, cpu }, spent),
         // The session let go of its share at the end of the run, and was dropped when it panicked.
         None => unreachable!("a finished run still holds its transaction"),
     }

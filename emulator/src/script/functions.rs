@@ -9,7 +9,7 @@ use rquickjs::{Context, Ctx, Function, Object, Persistent, Runtime};
 use crate::error::ServiceError;
 use crate::value::Value;
 
-use super::bytecode::Cache;
+use super::bytecode::{Bytecode, Cache};
 use super::session::{Intrinsics, compile, install, install_language};
 use super::{ScriptSyntax, failure};
 
@@ -28,13 +28,13 @@ pub(crate) struct Functions {
     call: Persistent<Function<'static>>,
     describe: Persistent<Function<'static>>,
     context: Context,
-    _runtime: Runtime,
+    runtime: Runtime,
     deadline: Instant,
-    cache: Cache,
+    cache: Arc<Cache>,
 }
 
 impl Functions {
-    /// An engine whose calls must all be over at `deadline`.
+    /// An engine whose calls must all be over at `deadline`; `cache` keeps what it compiles.
     ///
     /// # Errors
     /// 500 when the engine cannot be set up.
@@ -42,15 +42,21 @@ impl Functions {
         deadline: Instant,
         clock_offset_ms: i64,
         syntax: ScriptSyntax,
+        cache: Arc<Cache>,
     ) -> Result<Self, ServiceError> {
-        Self::create(deadline, clock_offset_ms, syntax).map_err(|error| failure::internal(&error.to_string()))
+        Self::create(deadline, clock_offset_ms, syntax, cache)
+            .map_err(|error| failure::internal(&error.to_string()))
     }
 
-    fn create(deadline: Instant, clock_offset_ms: i64, syntax: ScriptSyntax) -> rquickjs::Result<Self> {
+    fn create(
+        deadline: Instant,
+        clock_offset_ms: i64,
+        syntax: ScriptSyntax,
+        cache: Arc<Cache>,
+    ) -> rquickjs::Result<Self> {
         let runtime = Runtime::new()?;
         runtime.set_max_stack_size(STACK_LIMIT);
         let context = Context::custom::<Intrinsics>(&runtime)?;
-        let cache = Cache::default();
         let (call, describe) = context.with(|ctx| {
             let language = install_language(&ctx, &cache)?;
             let entry: Object<'_> = install(&ctx, &cache, FUNCTIONS_FILE, FUNCTIONS)?.call((language,))?;
@@ -66,7 +72,7 @@ impl Functions {
         })?;
         runtime.set_interrupt_handler(Some(Box::new(move || Instant::now() >= deadline)));
         runtime.set_memory_limit(MEMORY_LIMIT);
-        Ok(Self { compiled: HashMap::new(), call, describe, context, _runtime: runtime, deadline, cache })
+        Ok(Self { compiled: HashMap::new(), call, describe, context, runtime, deadline, cache })
     }
 
     /// Calls the function `id`; also tells how long it took.
@@ -81,20 +87,34 @@ impl Functions {
     ) -> (Result<Value, ServiceError>, Duration) {
         let started = Instant::now();
         let context = self.context.clone();
-        let result = context.with(|ctx| self.call_in(&ctx, id, body, arguments));
+        let result = self
+            .script(id, body)
+            .and_then(|script| context.with(|ctx| self.call_in(&ctx, id, script.as_ref(), arguments)));
         // A function that catches the interruption must not go on with a result either.
         let result = if Instant::now() >= self.deadline { Err(failure::timeout()) } else { result };
         (result, started.elapsed())
+    }
+
+    /// The compiled form of a function that has not been called yet.
+    fn script(&self, id: &str, body: &Arc<str>) -> Result<Option<Bytecode>, ServiceError> {
+        if self.compiled.contains_key(id) {
+            return Ok(None);
+        }
+        // Without a limit, because of what [`Cache::compile`] says: others get this form, too.
+        self.runtime.set_memory_limit(usize::MAX);
+        let script = self.context.with(|ctx| compile(&ctx, &self.cache, id, body));
+        self.runtime.set_memory_limit(MEMORY_LIMIT);
+        script.map(Some)
     }
 
     fn call_in(
         &mut self,
         ctx: &Ctx<'_>,
         id: &str,
-        body: &Arc<str>,
+        script: Option<&Bytecode>,
         arguments: &[Value],
     ) -> Result<Value, ServiceError> {
-        let function = self.function(ctx, id, body)?;
+        let function = self.function(ctx, id, script)?;
         let texts: Vec<String> = arguments
             .iter()
             .map(|value| if matches!(value, Value::Undefined) { String::new() } else { value.to_json() })
@@ -112,14 +132,14 @@ impl Functions {
         &mut self,
         ctx: &Ctx<'js>,
         id: &str,
-        body: &Arc<str>,
+        script: Option<&Bytecode>,
     ) -> Result<Function<'js>, ServiceError> {
         let internal = |error: rquickjs::Error| failure::internal(&error.to_string());
-        if let Some(known) = self.compiled.get(id) {
-            return known.clone().restore(ctx).map_err(internal);
-        }
-        let bytecode = compile(ctx, &self.cache, id, body)?;
-        let function = bytecode
+        let Some(script) = script else {
+            let known = self.compiled.get(id).cloned().ok_or(rquickjs::Error::Unknown);
+            return known.and_then(|known| known.restore(ctx)).map_err(internal);
+        };
+        let function = script
             .eval(ctx)
             .and_then(|value| value.try_into_function().map_err(|_| rquickjs::Error::Unknown))
             .map_err(|error| self.thrown(ctx, id, &error))?;

@@ -28,7 +28,6 @@ pub(super) struct Host {
     accept_until: Cell<Option<Instant>>,
     refuse_after: Cell<Option<u64>>,
     accepted: Cell<u64>,
-    executed: Cell<u64>,
     /// Sticky, so that a script that catches the interruption cannot go on.
     timed_out: Cell<bool>,
     aborted: RefCell<Option<(String, String)>>,
@@ -51,7 +50,6 @@ impl Host {
             accept_until,
             refuse_after,
             accepted,
-            executed,
             timed_out,
             aborted,
             in_operation,
@@ -65,7 +63,6 @@ impl Host {
         accept_until.set(now.checked_add(call.time_limit.mul_f64(ACCEPT_SHARE)));
         refuse_after.set(call.refuse_after);
         accepted.set(0);
-        executed.set(0);
         timed_out.set(false);
         aborted.replace(None);
         in_operation.set(false);
@@ -104,11 +101,6 @@ impl Host {
     /// Whether an operation of the collection panicked.
     pub(super) fn poisoned(&self) -> bool {
         self.in_operation.get()
-    }
-
-    /// How many document operations ran.
-    pub(super) fn operations(&self) -> u64 {
-        self.executed.get()
     }
 
     /// What was logged.
@@ -180,7 +172,6 @@ impl Host {
         let Ok(mut collection) = collection.try_borrow_mut() else {
             return Err(rquickjs::Error::Unknown);
         };
-        self.executed.set(self.executed.get() + 1);
         self.in_operation.set(true);
         let result = perform(&mut *collection, operation);
         self.in_operation.set(false);

@@ -3,8 +3,6 @@
 //! A run is one transaction over one logical partition. The caller hands the transaction in as a
 //! [`Collection`]; it moves to a script thread, and comes back with the [`Outcome`] to be committed or rolled
 //! back. Scripts see JSON text only, so no JavaScript value ever leaves its thread.
-// Until the store and the HTTP layer call it.
-#![allow(dead_code, unused_imports)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +23,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bytecode::Cache;
 pub(crate) use engine::Engine;
 pub(crate) use functions::Functions;
 pub use syntax::ScriptSyntax;
@@ -148,8 +147,6 @@ pub(crate) struct Outcome<C> {
     pub result: Result<String, ServiceError>,
     /// What the script logged, if logging was enabled.
     pub logs: Option<String>,
-    /// How many document operations ran.
-    pub operations: u64,
     /// How long the run kept its script thread busy.
     pub cpu: Duration,
 }
@@ -157,6 +154,6 @@ pub(crate) struct Outcome<C> {
 impl<C> Outcome<C> {
     /// Of a script that was not run at all.
     pub(crate) fn refused(collection: C, error: ServiceError) -> Self {
-        Self { collection, result: Err(error), logs: None, operations: 0, cpu: Duration::ZERO }
+        Self { collection, result: Err(error), logs: None, cpu: Duration::ZERO }
     }
 }

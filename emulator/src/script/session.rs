@@ -52,7 +52,6 @@ pub(super) type Intrinsics = (
 pub(super) struct Finished {
     pub(super) result: Result<String, ServiceError>,
     pub(super) logs: Option<String>,
-    pub(super) operations: u64,
     pub(super) cpu: Duration,
 }
 
@@ -152,12 +151,7 @@ impl Session {
             })
         });
         self.host.end();
-        Finished {
-            result,
-            logs: self.host.take_logs(),
-            operations: self.host.operations(),
-            cpu: started.elapsed(),
-        }
+        Finished { result, logs: self.host.take_logs(), cpu: started.elapsed() }
     }
 }
 

@@ -53,6 +53,7 @@ impl Udfs for ContainerFunctions {
                 self.deadline,
                 shared.clock.offset_ms(),
                 shared.scripts.syntax,
+                Arc::clone(&shared.scripts.compiled),
             )?),
         };
         let (result, time) = engine.call(&script.record.id, &script.body, args);

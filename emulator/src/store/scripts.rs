@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ServiceError;
 use crate::limits::{MAX_FUNCTIONS, MAX_PROCEDURES, MAX_STRIKES, MAX_TRIGGERS};
 use crate::rid::Leaf;
-use crate::script::{Newer, ScriptSyntax, newer_syntax};
+use crate::script::{Cache, Newer, ScriptSyntax, newer_syntax};
 use crate::value::{Object, Value};
 
 use super::codec::{self, Key};
@@ -63,13 +63,15 @@ pub(crate) struct Script {
 }
 
 /// How scripts are treated.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct ScriptSettings {
     pub(crate) syntax: ScriptSyntax,
     /// What a procedure or trigger may use without a strike.
     pub(crate) charge: Duration,
     /// What one call of a user-defined function may use without a strike.
     pub(crate) function_charge: Duration,
+    /// User-defined functions that were called.
+    pub(crate) compiled: Arc<Cache>,
 }
 
 /// A user-defined function may use this part of what a procedure may: 0.1 of 2 seconds, as in the service.
@@ -78,7 +80,7 @@ const FUNCTION_SHARE: u32 = 20;
 impl ScriptSettings {
     /// Settings by what a procedure may use.
     pub(crate) fn new(syntax: ScriptSyntax, charge: Duration) -> Self {
-        Self { syntax, charge, function_charge: charge / FUNCTION_SHARE }
+        Self { syntax, charge, function_charge: charge / FUNCTION_SHARE, compiled: Arc::default() }
     }
 }
 

@@ -124,6 +124,23 @@ async fn pre_triggers_change_what_is_written() {
         let created = client.post(DOCS, &[A, (PRE, "count")], body).await.expect(201).json();
         assert_eq!(created["number"], number);
     }
+    // Any number of times, also by the general setter.
+    trigger(
+        &client,
+        "longer",
+        "Pre",
+        "All",
+        r"function () {
+        for (var i = 0; i < 200; i++) {
+            var item = __.request.getBody();
+            item.id += 'a';
+            __.request.setValue('Body', item);
+        }
+    }",
+    )
+    .await;
+    let longer = client.post(DOCS, &[A, (PRE, "longer")], json!({"id": "doc", "pk": "a"})).await.expect(201);
+    assert_eq!(longer.json()["id"].as_str().map(str::len), Some(203));
     // What a trigger makes of the partition key must still fit the request.
     trigger(&client, "move", "Pre", "All", "function () { getContext().getRequest().getBody().pk = 'b'; }")
         .await;
@@ -161,6 +178,32 @@ async fn post_triggers_see_and_change_the_answer() {
     assert_eq!(created.header("etag"), answer["_etag"].as_str());
     // Only the answer was changed.
     assert_eq!(client.read("a", "x").await.expect(200).json().get("refused"), None);
+
+    // The same, by the general setter; and a document may be gone when its creator hears of it.
+    trigger(
+        &client,
+        "gone",
+        "Post",
+        "Create",
+        r"function () {
+        var response = getContext().getResponse(), item = response.getBody();
+        response.setValue('Body', { was: item.id });
+        __.readDocuments(__.getSelfLink(), { pageSize: 1, continuation: '' }, function next(err, docs, options) {
+            if (err) throw err;
+            docs.filter(function (doc) { return doc.id === item.id; }).forEach(function (doc) {
+                __.deleteDocument(doc._self, function (err) { if (err) throw err; });
+            });
+            if (options.continuation) {
+                __.readDocuments(__.getSelfLink(), { pageSize: 1, continuation: options.continuation }, next);
+            }
+        });
+    }",
+    )
+    .await;
+    let gone =
+        client.post(DOCS, &[A, (POST, "gone")], json!({"id": "z", "pk": "a"})).await.expect(201).json();
+    assert_eq!(gone, json!({"was": "z"}));
+    client.read("a", "z").await.expect(404);
 
     trigger(&client, "log", "Post", "Delete", r"function () {
         var gone = getContext().getRequest().getBody();
@@ -224,6 +267,7 @@ async fn triggers_run_only_where_they_are_meant_to() {
     let upsert = ("x-ms-documentdb-is-upsert", "True");
     refused(&[(PRE, "pre"), upsert], "operation type 'Update', and therefore is invalid for 'Upsert'").await;
     refused(&[(PRE, "any,pre")], "Only one").await;
+    refused(&[(POST, "post,post")], "Only one").await;
     client.post(DOCS, &[A, (PRE, " any ")], json!({"id": "x", "pk": "a"})).await.expect(201);
 
     let batch = json!([{"operationType": "Read", "id": "x"}]);

@@ -31,17 +31,25 @@ async fn one(case: Case, orchestration: &str, width: u32, limits: Limits) -> Res
     cost
 }
 
+/// Dispatchers of a runtime with much to do at once.
+pub(super) const FOUR: Dispatchers = Dispatchers { orchestration: 4, worker: 4 };
+
 /// 20 chains of 10 with 4 dispatchers of each sort.
 pub(super) async fn chains(mut case: Case, limits: Limits) -> Vec<Row> {
-    case.setting.dispatchers = Dispatchers { orchestration: 4, worker: 4 };
+    case.setting.dispatchers = FOUR;
     vec![Row::new(case, "20 chains of 10", "step", concurrent(case.setting, limits).await)]
 }
 
 async fn concurrent(setting: Setting, limits: Limits) -> Result<Cost, Error> {
     let trial = Trial::start(setting, Arc::new(|_| {})).await?;
-    let names: Vec<String> = (0..20).map(|number| format!("chain-{number}")).collect();
-    let all = names.iter().map(|name| trial.complete(name, code::CHAIN, 10, limits.workload));
-    let cost = trial.cost(200.0, async { try_join_all(all).await.map(drop) }).await;
+    let cost = twenty_chains(&trial, limits).await;
     trial.stop().await;
     cost
+}
+
+/// 20 chains of 10, from their starts to their ends.
+pub(super) async fn twenty_chains(trial: &Trial, limits: Limits) -> Result<Cost, Error> {
+    let names: Vec<String> = (0..20).map(|number| format!("chain-{number}")).collect();
+    let all = names.iter().map(|name| trial.complete(name, code::CHAIN, 10, limits.workload));
+    trial.cost(200.0, async { try_join_all(all).await.map(drop) }).await
 }

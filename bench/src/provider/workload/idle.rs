@@ -49,7 +49,8 @@ pub(super) async fn run(case: Case, limits: Limits) -> Vec<Row> {
     ]
 }
 
-async fn watch(trial: &Trial, limits: Limits) -> Result<Cost, Error> {
+/// What a runtime costs that has had nothing to do for a while.
+pub(super) async fn watch(trial: &Trial, limits: Limits) -> Result<Cost, Error> {
     tokio::time::sleep(SETTLE).await;
     let wait = async {
         tokio::time::sleep(limits.span).await;

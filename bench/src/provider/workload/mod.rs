@@ -4,6 +4,7 @@ mod at_once;
 pub(super) mod at_rest;
 pub(super) mod chain;
 pub(super) mod idle;
+mod partitions;
 pub(super) mod processes;
 mod stress;
 
@@ -16,6 +17,8 @@ use super::trial::{Cost, Setting};
 
 /// Physical partitions that a chain is measured on.
 pub(super) const PARTITIONS: [u32; 4] = [1, 2, 5, 10];
+/// Physical partitions that much at once is measured on.
+pub(super) const MANY_PARTITIONS: [u32; 3] = [1, 10, 50];
 /// Latencies added to each request, in milliseconds.
 pub(super) const DELAYS: [u64; 4] = [0, 2, 5, 20];
 /// Steps of a long chain whose cost is told.
@@ -44,6 +47,8 @@ pub(super) enum Workload {
     FanOut500,
     /// 20 chains of 10 at once.
     Concurrent,
+    /// 20 chains of 10 at once, then nothing, on 1 to 50 physical partitions; this project's provider alone.
+    Partitions,
     /// A parent with 5 sub-orchestrations.
     Children,
     /// A chain of 10 while each request takes longer.
@@ -112,6 +117,8 @@ impl Workload {
                 let delayed = |millis| Setting { delay: Duration::from_millis(millis), ..setting };
                 DELAYS.map(|millis| Case { workload: self, setting: delayed(millis) }).to_vec()
             }
+            Self::Partitions if kind == Kind::Cosmos => MANY_PARTITIONS.map(on).to_vec(),
+            Self::Partitions => Vec::new(),
             // Nothing delays those that do not speak HTTP, and nobody sees what they ask for.
             Self::Latency | Self::AtRest if !kind.is_counted() => Vec::new(),
             _ => vec![on(1)],
@@ -130,6 +137,7 @@ impl Case {
             Workload::FanOut50 => at_once::fan_out(self, 50, limits).await,
             Workload::FanOut500 => at_once::fan_out(self, 500, limits).await,
             Workload::Concurrent => at_once::chains(self, limits).await,
+            Workload::Partitions => partitions::run(self, limits).await,
             Workload::Children => at_once::children(self, limits).await,
             Workload::Idle => idle::run(self, limits).await,
             Workload::Processes => processes::run(self, limits).await,

@@ -98,7 +98,6 @@ fn calls_leave_no_settings_behind() {
     let outcome = run_on(&engine, call(ordinary), Documents::default());
     assert_eq!(outcome.result.unwrap(), "[true,true]");
     assert_eq!(outcome.logs.as_deref(), Some("one line"));
-    assert_eq!(outcome.operations, 1);
     assert_eq!(outcome.collection.ids(), ["new"]);
 
     let mut silent = call("function () { console.log('unseen'); __.response.setBody(1); }");

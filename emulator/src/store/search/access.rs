@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::query::{Context, Limit, Query, Test};
+use crate::query::{Context, Limit, Predicate, Query, Test};
 use crate::value::Value;
 
 use super::super::container::{State, is_live};
@@ -13,16 +13,23 @@ use super::super::scope::Scope;
 use super::{Candidate, Search, Source};
 
 impl Search<'_> {
-    /// The documents of the most selective predicate, in the order of their keys; `None` when looking at all is
-    /// as good.
+    /// The documents of the most selective predicate, or of the alternatives of a disjunction, in the order of
+    /// their keys; `None` when looking at all is as good.
     pub(super) fn indexed(&self, query: &Query, context: &Context<'_>) -> Option<Vec<Candidate>> {
         let scope = self.scope();
         let mut found = self.with_index(|state| {
-            let ranges = value_ranges(query, context, &self.container().meta().definition.indexing);
-            let range = most_selective(state, &ranges, &scope)?;
-            Some(self.load(state, state.index.groups(range, &scope, false)).collect::<Vec<_>>())
+            let policy = &self.container().meta().definition.indexing;
+            let ranges = value_ranges(query.sargable(context), policy);
+            let ranges = match most_selective(state, &ranges, &scope) {
+                Some(range) => vec![range.clone()],
+                None => union(state, query.disjunctions(context), policy, &scope)?,
+            };
+            let groups = ranges.iter().flat_map(|range| state.index.groups(range, &scope, false));
+            Some(self.load(state, groups).collect::<Vec<_>>())
         })??;
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        // A document may meet several alternatives.
+        found.dedup_by(|(a, _), (b, _)| a == b);
         Some(found)
     }
 
@@ -38,7 +45,7 @@ impl Search<'_> {
         if !definition.includes(&path) || !is_indexable(&path) {
             return None;
         }
-        let ranges = value_ranges(query, context, definition);
+        let ranges = value_ranges(query.sargable(context), definition);
         let filtered = ranges.iter().find(|range| range.path == path).cloned();
         let scope = self.scope();
         self.with_index(|state| {
@@ -148,10 +155,27 @@ fn most_selective<'r>(state: &State, ranges: &'r [ValueRange], scope: &Scope) ->
     best
 }
 
-/// The conditions of a query that the index can answer.
-fn value_ranges(query: &Query, context: &Context<'_>, policy: &IndexingPolicy) -> Vec<ValueRange> {
-    query
-        .sargable(context)
+/// The ranges that hold all alternatives of a disjunction together, unless looking at the whole scope is cheaper.
+fn union(
+    state: &State,
+    disjunctions: Vec<Vec<Vec<Predicate>>>,
+    policy: &IndexingPolicy,
+    scope: &Scope,
+) -> Option<Vec<ValueRange>> {
+    let all = scope_size(state, scope);
+    disjunctions.into_iter().find_map(|alternatives| {
+        let mut ranges = Vec::with_capacity(alternatives.len());
+        for predicates in alternatives {
+            ranges.push(most_selective(state, &value_ranges(predicates, policy), scope)?.clone());
+        }
+        let count: usize = ranges.iter().map(|range| state.index.count(range, scope, all)).sum();
+        (count < all).then_some(ranges)
+    })
+}
+
+/// The conditions that the index can answer.
+fn value_ranges(predicates: Vec<Predicate>, policy: &IndexingPolicy) -> Vec<ValueRange> {
+    predicates
         .into_iter()
         .filter(|predicate| policy.includes(&predicate.path) && is_indexable(&predicate.path))
         .filter_map(|predicate| {

@@ -95,6 +95,9 @@ async fn index_and_scan_agree_to_the_order_of_equals() {
     let live = || Source::Live { container, scope: Scope::Partition(key.clone()) };
     let snapshot = || Source::Snapshot { container, key, partition: current };
     let scan = || Source::Snapshot { container, key, partition: copy };
+    let either = "SELECT c.id FROM c WHERE (c.x = 5 AND c.id > '1') OR c.y = 5 OR c.y = 6";
+    let (found, examined) = rows(&live, either, 1000);
+    assert!(examined < 80, "{examined} documents for {} rows", found.len());
     let mut fewer = 0;
     for filter in [
         "c.x = 5",
@@ -105,6 +108,10 @@ async fn index_and_scan_agree_to_the_order_of_equals() {
         "c.x IN (1, 1, 2, 'b', null)",
         "c.x BETWEEN 2 AND 6",
         "c.x = 5 OR c.y = 5",
+        "(c.x > 27 AND c.y != 3) OR (c.y < 2 AND c.id > '1')",
+        "(c.x = 5 OR c.y > 28) AND c.x != 7",
+        "c.x = 5 OR c.y != 5",
+        "c.x = 5 OR c.at IN (1, 2) OR c.id = '007'",
         "c.x != 5",
         "c.x > 4 AND c.y = 7",
         "c.x <= 'a'",
