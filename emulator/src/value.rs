@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -156,6 +157,21 @@ impl Value {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// The JSON text, in memory for about `bytes` of it from the start.
+    pub(crate) fn to_json_of(&self, bytes: usize) -> String {
+        let mut text = Vec::with_capacity(bytes);
+        match serde_json::to_writer(&mut text, self) {
+            Ok(()) => String::from_utf8(text).unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// The length of the JSON text in bytes.
+    pub(crate) fn json_len(&self) -> usize {
+        let mut length = Length(0);
+        serde_json::to_writer(&mut length, self).map_or(0, |()| length.0)
+    }
+
     /// The member `name` of an object, else `Undefined`.
     #[must_use]
     pub fn get(&self, name: &str) -> &Value {
@@ -296,6 +312,20 @@ impl From<Object> for Value {
 impl From<Vec<Value>> for Value {
     fn from(items: Vec<Value>) -> Self {
         Value::Array(Arc::new(items))
+    }
+}
+
+/// Counts what is written.
+struct Length(usize);
+
+impl io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

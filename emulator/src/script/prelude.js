@@ -10,8 +10,13 @@
   // Scripts may replace what they like; the API keeps working with what it found.
   const { parse, stringify } = JSON;
   const { apply } = Reflect;
+  const uncurry = Function.prototype.bind.bind(Function.prototype.call);
   const { create, defineProperty, freeze, keys } = Object;
-  const wellFormed = String.prototype.toWellFormed;
+  const wellFormed = uncurry(String.prototype.toWellFormed);
+  const startsWith = uncurry(String.prototype.startsWith);
+  const endsWith = uncurry(String.prototype.endsWith);
+  const includes = uncurry(String.prototype.includes);
+  const slice = uncurry(String.prototype.slice);
   const { NumberedError, defineGlobal } = language;
 
   const messages = freeze({
@@ -48,6 +53,9 @@
   const LOG_RESULTS = 'x-ms-documentdb-script-log-results';
 
   let settings;
+  // How links to the collection's documents begin.
+  let selfDocuments;
+  let altDocuments;
 
   // ---- Errors ---------------------------------------------------------------------------------
 
@@ -91,7 +99,7 @@
     return true;
   }
 
-  const text = (value) => apply(wellFormed, String(value), []);
+  const text = (value) => wellFormed(String(value));
 
   // Documents get `_ts` at commit: what the script itself wrote has none yet.
   const written = new Set();
@@ -177,14 +185,24 @@
   }
 
   function checkCollectionLink(link) {
+    if (link === settings.selfLink || link === settings.altLink) return;
     segmentsOf(link, ['dbs', 'colls'], messages.collectionLinkNotValid);
-    if (link !== settings.selfLink && link !== settings.altLink) {
-      throw fail(ErrorCodes.BadRequest, messages.linkNotInContext, link);
-    }
+    throw fail(ErrorCodes.BadRequest, messages.linkNotInContext, link);
+  }
+
+  // What follows `prefix` in a document's link of the usual form. Most links are, and taking them apart is dear.
+  function keyAfter(prefix, link) {
+    if (typeof link !== 'string' || !startsWith(link, prefix)) return undefined;
+    const key = slice(link, prefix.length, endsWith(link, '/') ? -1 : undefined);
+    return includes(key, '/') ? undefined : key;
   }
 
   // How the host is to find the document: `[kind, key]`.
   function documentOf(link) {
+    const rid = keyAfter(selfDocuments, link);
+    if (rid !== undefined) return ['rid', text(rid)];
+    const id = keyAfter(altDocuments, link);
+    if (id !== undefined) return ['id', text(id)];
     const segments = segmentsOf(link, ['dbs', 'colls', 'docs'], messages.documentLinkNotValid);
     if (link.startsWith(settings.selfLink)) return ['rid', text(segments[5])];
     if (link.startsWith(settings.altLink + '/')) return ['id', text(segments[5])];
@@ -461,6 +479,8 @@
     // Everything that depends on the call.
     begin(json) {
       settings = parse(json);
+      selfDocuments = settings.selfLink + 'docs/';
+      altDocuments = settings.altLink + '/docs/';
       installRequestAndResponse(settings.role);
       installConsole(settings.logging);
       if (settings.clockOffset !== 0) language.shiftClock(settings.clockOffset);

@@ -73,7 +73,7 @@ impl Collection for Transaction {
         if if_none_match.is_some_and(|etag| document.matches(etag)) {
             return Ok(ReadResult::NotModified);
         }
-        Ok(ReadResult::Document(document.value.to_json()))
+        Ok(ReadResult::Document(document.to_json()))
     }
 
     fn read_feed(&mut self, page: &PageOptions) -> Result<Page, ServiceError> {
@@ -104,16 +104,16 @@ impl Collection for Transaction {
     }
 
     fn create(&mut self, body: &str) -> Result<String, ServiceError> {
-        Ok(Transaction::create(self, &parse(body)?)?.value.to_json())
+        Ok(Transaction::create(self, &parse(body)?)?.to_json())
     }
 
     fn upsert(&mut self, body: &str, etag: Option<&str>) -> Result<String, ServiceError> {
-        Ok(Transaction::upsert(self, &parse(body)?, etag)?.0.value.to_json())
+        Ok(Transaction::upsert(self, &parse(body)?, etag)?.0.to_json())
     }
 
     fn replace(&mut self, doc: &DocRef, body: &str, etag: Option<&str>) -> Result<String, ServiceError> {
         let id = self.resolve(doc)?;
-        Ok(Transaction::replace(self, &id, &parse(body)?, etag)?.value.to_json())
+        Ok(Transaction::replace(self, &id, &parse(body)?, etag)?.to_json())
     }
 
     fn delete(&mut self, doc: &DocRef, etag: Option<&str>) -> Result<(), ServiceError> {

@@ -65,7 +65,7 @@ impl Document {
             .collect();
         let mut document =
             Self { id, ordinal, etag, ts: None, ttl, value: value.into(), size: 0, lsn: OnceLock::new() };
-        document.size = document.value.to_json().len();
+        document.size = document.value.json_len();
         if document.size > MAX_DOCUMENT_BYTES {
             return Err(ServiceError::too_large());
         }
@@ -86,6 +86,11 @@ impl Document {
         self.size += ",\"_ts\":1700000000".len();
         self.ts = Some(seconds);
         self
+    }
+
+    /// The JSON text of the whole document.
+    pub(crate) fn to_json(&self) -> String {
+        self.value.to_json_of(self.size)
     }
 
     /// Number of its commit; 0 before it.

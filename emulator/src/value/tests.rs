@@ -46,3 +46,14 @@ fn documents_share_the_names_of_their_properties() {
     let name = |value: &Value| Arc::clone(value.as_object().unwrap().iter().next().unwrap().0);
     assert!(Arc::ptr_eq(&name(&one), &name(&other)));
 }
+
+#[test]
+fn the_length_is_that_of_the_text() {
+    let value =
+        Value::parse(r#"{"a":[1,2.5,-0.0,1e300,null,true],"b":"\u0000\n\"ü\ud83d\ude00","":{}}"#.as_bytes())
+            .unwrap();
+    assert_eq!(value.json_len(), value.to_json().len());
+    // The expected length is a hint only.
+    assert_eq!(value.to_json_of(0), value.to_json());
+    assert_eq!(value.to_json_of(1000), value.to_json());
+}
