@@ -3,12 +3,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::client::{Client, Query, RETRY_BUDGET};
 use super::{Failure, retry};
+
+/// Physical partitions asked at the same time.
+const AT_ONCE: usize = 16;
 
 /// Ids of the container's partition key ranges, read once and again when the service says they are gone.
 #[derive(Debug, Default)]
@@ -45,8 +49,11 @@ impl Client {
 
     async fn query_ranges<T: DeserializeOwned>(&self, query: &Query) -> Result<Vec<T>, Failure> {
         let mut rows = Vec::new();
-        for range in self.range_ids().await?.iter() {
-            rows.extend(self.query_range(range, query).await?);
+        for ranges in self.range_ids().await?.chunks(AT_ONCE) {
+            let asked = ranges.iter().map(|range| self.query_range(range, query));
+            for found in join_all(asked).await {
+                rows.extend(found?);
+            }
         }
         Ok(rows)
     }

@@ -134,6 +134,9 @@ async fn run(
     let effects = effects.lock().expect("no panic").clone();
     let container = Container::of(config);
     let sub = provider.list_children(instance).await.expect("children").remove(0);
+    let mut first = kinds(&*store, instance, 1).await;
+    // The client's message may come before this execution has ended, or after.
+    first.retain(|kind| kind != "QueueEventDelivered");
     let mut trace = Trace {
         output,
         custom_status: provider
@@ -143,11 +146,7 @@ async fn run(
             .and_then(|(text, _)| text),
         value: provider.get_kv_value(instance, "key").await.expect("value"),
         effects,
-        histories: vec![
-            kinds(&*store, instance, 1).await,
-            kinds(&*store, instance, 2).await,
-            kinds(&*store, &sub, 1).await,
-        ],
+        histories: vec![first, kinds(&*store, instance, 2).await, kinds(&*store, &sub, 1).await],
         ..Trace::default()
     };
     provider.prune_executions(instance, PruneOptions::default()).await.expect("pruned");

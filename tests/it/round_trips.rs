@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use cosmos_emulator::Emulator;
 use duroxide::providers::Provider;
 use duroxide::runtime::registry::ActivityRegistry;
 use duroxide::runtime::{OrchestrationStatus, Runtime, RuntimeOptions};
@@ -13,7 +14,7 @@ use duroxide::{ActivityContext, Client, OrchestrationContext, OrchestrationRegis
 use duroxide_cosmos::{CosmosDBProvider, CosmosDBProviderConfig, OperationStats};
 use serde_json::json;
 
-use crate::support::{self, Account, Container};
+use crate::support::{self, Container};
 
 type Stats = BTreeMap<&'static str, OperationStats>;
 
@@ -27,6 +28,7 @@ struct Site {
     provider: Arc<CosmosDBProvider>,
     client: Client,
     runtime: Arc<Runtime>,
+    emulator: Emulator,
     container: Container,
     config: CosmosDBProviderConfig,
     /// Taken by the activity `Step` whenever its input asks for it.
@@ -55,21 +57,10 @@ async fn parent(ctx: OrchestrationContext, children: String) -> Result<String, S
     results.into_iter().collect::<Result<Vec<_>, _>>().map(|results| results.len().to_string())
 }
 
-/// Default settings, whatever the environment says of hand-off and caches.
-fn config() -> CosmosDBProviderConfig {
-    let Account { endpoint, key, database } = support::account().clone();
-    CosmosDBProviderConfig {
-        endpoint,
-        key,
-        database,
-        container: support::unique("cost"),
-        ..Default::default()
-    }
-}
-
 impl Site {
     async fn start(dispatchers: usize) -> Self {
-        let config = config();
+        // Whatever the environment says of partitions, isolation, hand-off and caches.
+        let (emulator, config) = support::emulated(1).await;
         let container = Container::of(&config);
         let provider = Arc::new(CosmosDBProvider::new_with_config(config.clone()).await.expect("a provider"));
         let snapshots: Arc<Mutex<BTreeMap<u32, Stats>>> = Arc::default();
@@ -100,7 +91,7 @@ impl Site {
             options,
         );
         let runtime = runtime.await;
-        Self { provider, client: Client::new(store), runtime, container, config, snapshots }
+        Self { provider, client: Client::new(store), runtime, emulator, container, config, snapshots }
     }
 
     /// Runs workflows at once, to their ends; answers what was sent for them.
@@ -125,7 +116,7 @@ impl Site {
 
     async fn end(self) {
         self.runtime.shutdown(Some(1000)).await;
-        self.container.delete().await;
+        self.emulator.shutdown().await;
     }
 }
 
@@ -278,5 +269,5 @@ async fn what_is_at_rest_costs_nothing() {
     assert!(full <= empty * 1.2, "{full} request units, {empty} when empty");
     let full = probe().await;
     assert!(full <= idle * 1.2, "{full} request units a probe, {idle} when empty");
-    site.container.delete().await;
+    site.emulator.shutdown().await;
 }
