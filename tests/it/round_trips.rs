@@ -244,9 +244,9 @@ async fn what_is_at_rest_costs_nothing() {
         assert!(found.expect("no error").is_none());
         request_units(&since(&site.provider.stats(), &before), |name| name == "discoverTurns")
     };
-    // Both queues wanted for longer than a look: while nothing is found one probe stands for two searches.
+    // Both queues wanted for longer than the longest pause: while nothing is found one probe stands for two searches.
     let probe = async || {
-        let (before, wait) = (site.provider.stats(), Duration::from_millis(700));
+        let (before, wait) = (site.provider.stats(), Duration::from_millis(1500));
         let (turn, work) = tokio::join!(
             site.provider.fetch_orchestration_item(PATIENCE, wait, None),
             site.provider.fetch_work_item(PATIENCE, wait, None, &TagFilter::DefaultOnly),
