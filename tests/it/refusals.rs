@@ -365,7 +365,7 @@ async fn fetching_a_turn(site: &Site, id: &str) {
 }
 
 async fn dropping_messages_of_nobody(site: &Site, id: &str) {
-    let message = WorkItem::QueueMessage { instance: id.into(), name: "q".into(), data: "short".into() };
+    let message = WorkItem::QueueMessage { instance: id.into(), name: "q".into(), data: long() };
     site.other.enqueue_for_orchestrator(message, None).await.expect("queued");
     let fetched = site.refused(site.provider.fetch_orchestration_item(LOCK, Duration::ZERO, None)).await;
     assert!(fetched.expect("no error").is_none());
