@@ -5,6 +5,7 @@ mod activities;
 mod children;
 mod recovery;
 mod state;
+mod too_large;
 mod waiting;
 
 use std::sync::Arc;
