@@ -6,6 +6,7 @@ mod children;
 mod long;
 mod recovery;
 mod state;
+mod too_large;
 mod waiting;
 
 use std::sync::Arc;
