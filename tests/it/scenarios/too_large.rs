@@ -20,7 +20,7 @@ fn large() -> String {
 /// What every such error says: which value, its size and the limit.
 fn assert_names(error: &str, value: &str) {
     for part in [value, "2500", "2000000", "store large data elsewhere"] {
-        assert!(error.contains(part), "{part:?} is not in {:.300}", error);
+        assert!(error.contains(part), "{part:?} is not in {error:.300}");
     }
 }
 
@@ -175,7 +175,7 @@ async fn a_poisoned_message() {
     let quotes = "\"".repeat(400_000);
     for (instance, name) in [("turn", "nobody knows"), ("activity", "unknown"), ("child", "parent")] {
         let error = world.outcome(instance, name, &quotes).await.expect_err("poisoned");
-        assert!(error.contains("attempt") && error.len() < 1_000_000, "{instance}: {:.200}", error);
+        assert!(error.contains("attempt") && error.len() < 1_000_000, "{instance}: {error:.200}");
     }
     world.end([runtime]).await;
 }
