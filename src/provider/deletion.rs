@@ -275,6 +275,12 @@ impl Inner {
         let limit = filter.limit.unwrap_or(BULK_LIMIT);
         let mut text =
             format!("SELECT TOP @limit c.instanceId, c.completedAt FROM c WHERE {EXISTS} {condition}");
+        // Without one of these, running instances are selected too: they have no such time to be ordered by.
+        let ended = filter.completed_before.is_some() || !condition.is_empty();
+        if ended {
+            // With a bound the oldest are read off the index of the order, however many there are.
+            text.push_str(" AND c.completedAt > 0");
+        }
         if filter.completed_before.is_some() {
             text.push_str(" AND c.completedAt < @before");
         }
@@ -282,8 +288,6 @@ impl Inner {
         if let Some(before) = filter.completed_before {
             query = query.bind("@before", before);
         }
-        // Without one of these, running instances are selected too: they have no such time to be ordered by.
-        let ended = filter.completed_before.is_some() || !condition.is_empty();
         let finish = |query: Query| if ended { query.order_by("c.completedAt") } else { query };
         let mut rows: Vec<Selected> = Vec::new();
         match &filter.instance_ids {
