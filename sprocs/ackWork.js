@@ -32,7 +32,7 @@ async function ackWork(argument) {
   await dropText(work.item);
   await createOutbox(argument.instanceId, argument.lockId, argument.outbox, now);
   const next = argument.next ? await tryWork(argument.next, now) : undefined;
-  if (argument.messages.length === 0) {
+  if (argument.messages.length === 0 && !head) {
     return { status: "acked", now: now, next: next };
   }
   const queue = head || newHead(argument.instanceId, argument.slot, argument.incarnation);

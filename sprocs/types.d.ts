@@ -71,8 +71,11 @@ interface Head extends Stored, Execution {
   turnReadyAt?: number;
   lastStamp: number;
   inbox: InlineMessage[];
-  /** Messages with documents of their own. While a lock is held, `readyAt` speaks of those not locked. */
-  backlog: { count: number; readyAt?: number; attempts: { [stamp: string]: number } };
+  /**
+   * Messages with documents of their own; `others` says that not all are queue messages. While a lock is held,
+   * `readyAt` speaks of those not locked.
+   */
+  backlog: { count: number; others?: boolean; readyAt?: number; attempts: { [stamp: string]: number } };
   /** When the earliest start in the queue becomes visible, 0 if it was never hidden; see `hasContext`. */
   startAt?: number;
   lock?: TurnLock;

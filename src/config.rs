@@ -55,7 +55,8 @@ pub struct CosmosDBProviderConfig {
     pub cache_bytes: usize,
     /// Reads (`read`, `get_custom_status`) are answered without asking if this process learnt the state from
     /// the service less than this long ago; else by a conditional read, 1 request unit if nothing has changed.
-    /// Own changes are always seen; those of other processes up to this much later. 0 always asks.
+    /// Own changes are always seen; those of other processes up to this much later, and the time an answer
+    /// takes. 0 always asks.
     /// Default 20 ms.
     pub cache_max_age: Duration,
     /// How often messages to other instances that were not delivered right after their turn (after a

@@ -174,7 +174,7 @@ function setTurnReadyAt(head) {
     return;
   }
   let at = head.backlog.readyAt === undefined ? Infinity : head.backlog.readyAt;
-  let onlyQueueMessages = head.backlog.count === 0;
+  let onlyQueueMessages = !head.backlog.others;
   for (const message of head.inbox) {
     at = Math.min(at, message.visibleAt);
     onlyQueueMessages = onlyQueueMessages && message.kind === "queue";
@@ -223,6 +223,9 @@ async function enqueue(head, messages, after, now) {
       await create(document);
       stored.push(document);
       head.backlog.count += 1;
+      if (message.kind !== "queue") {
+        head.backlog.others = true;
+      }
       head.backlog.readyAt =
         head.backlog.readyAt === undefined ? visibleAt : Math.min(head.backlog.readyAt, visibleAt);
     }

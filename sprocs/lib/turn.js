@@ -262,6 +262,9 @@ async function releaseWithoutContext(head, batch) {
       batch.messages.filter((message) => message.stored === stored).map((message) => message.stamp);
     await removeMessages(head, stamps(false), stamps(true));
     head.backlog.readyAt = batch.restReadyAt;
+  } else {
+    // Earlier versions enqueue without saying so; they must not be looked at again and again.
+    head.backlog.others = true;
   }
   setTurnReadyAt(head);
   await saveHead(head);
@@ -281,5 +284,8 @@ async function removeMessages(head, inline, stored) {
     await removeById("m:" + stamp);
     head.backlog.count -= 1;
     delete head.backlog.attempts[stamp];
+  }
+  if (head.backlog.count === 0) {
+    delete head.backlog.others;
   }
 }

@@ -2,10 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use duroxide::providers::{ExecutionMetadata, ProviderError, WorkItem};
-use duroxide::{Event, EventKind};
+use duroxide::providers::{ExecutionMetadata, OrchestrationItem, ProviderError, WorkItem};
+use duroxide::{ErrorDetails, Event, EventKind};
 
 use super::documents::{KvChange, NewCustomStatus, NewMessage, NewPage, NewWork, Payload};
+use super::tokens::Parent;
 
 /// The instance whose orchestrator queue a work item belongs to; `None` for an activity.
 pub(crate) fn receiver(item: &WorkItem) -> Option<&str> {
@@ -46,6 +47,48 @@ pub(crate) fn message(
         _ => delay_ms,
     };
     Ok(NewMessage { item: Payload::Inline(json(operation, item)?), kind: kind.to_owned(), delay_ms })
+}
+
+/// The parent that waits for an instance whose turn this is.
+pub(crate) fn parent(turn: &OrchestrationItem) -> Option<Parent> {
+    let link = |parent: &Option<String>, execution: &Option<u64>, event: &Option<u64>| {
+        Some(Parent { instance: parent.clone()?, execution: (*execution)?, event: (*event)? })
+    };
+    if let Some(first) = turn.history.first() {
+        let EventKind::OrchestrationStarted { parent_instance, parent_execution_id, parent_id, .. } =
+            &first.kind
+        else {
+            return None;
+        };
+        return link(parent_instance, parent_execution_id, parent_id);
+    }
+    turn.messages.iter().find_map(|item| match item {
+        WorkItem::StartOrchestration { parent_instance, parent_execution_id, parent_id, .. }
+        | WorkItem::ContinueAsNew { parent_instance, parent_execution_id, parent_id, .. } => {
+            link(parent_instance, parent_execution_id, parent_id)
+        }
+        _ => None,
+    })
+}
+
+/// Tells the parent of an instance that a runtime fails because its commit was refused: it would wait for ever.
+pub(crate) fn notice_of_failure(
+    parent: &Parent,
+    events: &[Event],
+    messages: &[WorkItem],
+) -> Option<WorkItem> {
+    let EventKind::OrchestrationFailed { details: details @ ErrorDetails::Infrastructure { .. } } =
+        &events.last()?.kind
+    else {
+        return None;
+    };
+    let told = |message: &WorkItem| matches!(message, WorkItem::SubOrchFailed { parent_instance, parent_id, .. } if *parent_instance == parent.instance && *parent_id == parent.event);
+    (!messages.iter().any(told)).then(|| WorkItem::SubOrchFailed {
+        parent_instance: parent.instance.clone(),
+        parent_execution_id: parent.execution,
+        parent_id: parent.event,
+        details: details.clone(),
+    })
 }
 
 /// Id of the document of an activity.

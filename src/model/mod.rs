@@ -3,4 +3,5 @@
 pub(crate) mod documents;
 pub(crate) mod items;
 pub(crate) mod keys;
+pub(crate) mod sizes;
 pub(crate) mod tokens;

@@ -12,6 +12,39 @@ pub(crate) struct TurnToken {
     pub(crate) partition: String,
     #[serde(rename = "t")]
     pub(crate) lock: String,
+    /// Who waits for the instance.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<Parent>,
+    /// What starts with this turn.
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) starts: Option<Orchestration>,
+}
+
+/// Name and version of an orchestration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Orchestration {
+    #[serde(rename = "n")]
+    pub(crate) name: String,
+    #[serde(rename = "v")]
+    pub(crate) version: String,
+}
+
+/// The place in another instance's history where a child was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Parent {
+    #[serde(rename = "i")]
+    pub(crate) instance: String,
+    #[serde(rename = "e")]
+    pub(crate) execution: u64,
+    /// Number of the event.
+    #[serde(rename = "n")]
+    pub(crate) event: u64,
+}
+
+impl TurnToken {
+    pub(crate) fn new(partition: &str, lock: String) -> Self {
+        Self { partition: partition.to_owned(), lock, parent: None, starts: None }
+    }
 }
 
 /// The lock of a work item.
@@ -62,7 +95,9 @@ mod tests {
 
     #[test]
     fn tokens_come_back_and_kinds_do_not_mix() {
-        let turn = TurnToken { partition: "a\"b/ü".into(), lock: "l1".into() };
+        let parent = Some(Parent { instance: "b".into(), execution: 1, event: 2 });
+        let starts = Some(Orchestration { name: "o".into(), version: "1.0.0".into() });
+        let turn = TurnToken { partition: "a\"b/ü".into(), lock: "l1".into(), parent, starts };
         let work = WorkToken {
             partition: "p".into(),
             work: "w:1:2".into(),

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use duroxide::Event;
 use duroxide::providers::{ExecutionMetadata, ProviderError, ScheduledActivityIdentifier, WorkItem};
+use duroxide::{Event, EventKind};
 use tokio::time::Instant;
 
 use super::turns::TurnOffer;
@@ -12,7 +12,7 @@ use super::work::WorkOffer;
 use super::{Inner, unique};
 use crate::model::documents::{AckTurn, Changed, OutboxMessage, Payload};
 use crate::model::tokens::{self, TurnToken};
-use crate::model::{items, keys};
+use crate::model::{items, keys, sizes};
 
 const OPERATION: &str = "ack_orchestration_item";
 
@@ -24,6 +24,37 @@ pub(crate) struct Turn {
     pub(crate) messages: Vec<WorkItem>,
     pub(crate) metadata: ExecutionMetadata,
     pub(crate) cancelled: Vec<ScheduledActivityIdentifier>,
+}
+
+impl Turn {
+    /// A failure must be storable, known to the parent, and found by name. duroxide (0.1.32) leaves these out where
+    /// it fails an instance because a commit was refused.
+    fn see_to_failure(&mut self, token: &TurnToken) {
+        if self.metadata.status.as_deref() != Some("Failed") {
+            return;
+        }
+        if let (None, Some(starts)) = (&self.metadata.orchestration_name, &token.starts) {
+            self.metadata.orchestration_name = Some(starts.name.clone());
+            self.metadata.orchestration_version = Some(starts.version.clone());
+            self.metadata.parent_instance_id = token.parent.as_ref().map(|parent| parent.instance.clone());
+        }
+        let notice = |parent| items::notice_of_failure(parent, &self.events, &self.messages);
+        let notice = token.parent.as_ref().and_then(notice);
+        self.messages.extend(notice);
+        for event in &mut self.events {
+            if let EventKind::OrchestrationFailed { details } = &mut event.kind {
+                sizes::cut_failure(details);
+            }
+        }
+        for message in &mut self.messages {
+            if let WorkItem::SubOrchFailed { details, .. } = message {
+                sizes::cut_failure(details);
+            }
+        }
+        if let Some(output) = &mut self.metadata.output {
+            sizes::cut(output);
+        }
+    }
 }
 
 /// What waits for things a commit makes ready.
@@ -40,7 +71,8 @@ impl Inner {
         super::detached(OPERATION, async move { this.commit_turn(&token, turn).await }).await
     }
 
-    async fn commit_turn(self: &Arc<Self>, token: &TurnToken, turn: Turn) -> Result<(), ProviderError> {
+    async fn commit_turn(self: &Arc<Self>, token: &TurnToken, mut turn: Turn) -> Result<(), ProviderError> {
+        turn.see_to_failure(token);
         let _returning = self.turns.hand_off.returning(&token.lock);
         let cancelled = cancelled(token, &turn)?;
         // Scheduled and cancelled in the same turn: never to run.

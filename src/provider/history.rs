@@ -68,10 +68,12 @@ impl Inner {
                 self.counters.read_not_changed();
                 facts
             }
-            (Fresh::NotChanged, None) | (Fresh::Absent, _) => {
+            (Fresh::Absent, Some(_)) => {
                 self.known.forget(partition);
                 return Ok(None);
             }
+            // A client that asks for what is not there must cost nobody else's cache anything.
+            (Fresh::Absent | Fresh::NotChanged, None) => return Ok(None),
         };
         self.known.learn(partition, &facts, asked);
         Ok(Some(facts))

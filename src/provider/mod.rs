@@ -3,6 +3,7 @@
 mod admin;
 mod candidates;
 mod commit;
+mod completion;
 mod counters;
 mod deletion;
 mod discovery;

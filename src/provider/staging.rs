@@ -8,16 +8,11 @@ use serde_json::json;
 
 use super::{Inner, unique};
 use crate::model::documents::{AckTurn, Changed, NewMessage, Payload};
+use crate::model::sizes::{self, BYTES_BESIDE_TEXT, bytes_of, escaped};
 use crate::model::tokens::{self, TurnToken, WorkToken};
 
 /// A request up to this size goes as it is; the service takes 2 MB.
 const REQUEST_BYTES: usize = 1_700_000;
-
-/// The service's limit for a document is 2 MB; the text's own document needs little beside it.
-const TEXT_BYTES: usize = 2_000_000;
-
-/// What a request holds beside each text: member names, ids, usual tags.
-const BYTES_BESIDE_TEXT: usize = 100;
 
 /// Shorter texts are not worth a document of their own; they go in batches.
 const WORTH_STAGING_BYTES: usize = 4_096;
@@ -199,14 +194,7 @@ impl Batch {
             if left <= REQUEST_BYTES || bytes < WORTH_STAGING_BYTES {
                 break;
             }
-            if bytes > TEXT_BYTES {
-                return Err(ProviderError::permanent(
-                    operation,
-                    format!(
-                        "{name} takes {bytes} bytes as it is stored, Cosmos DB takes {TEXT_BYTES} in one document; store large data elsewhere and pass a reference"
-                    ),
-                ));
-            }
+            sizes::check(operation, &name, bytes)?;
             if let Payload::Inline(text) = payload {
                 let id = self.add(Content::Text(std::mem::take(text)));
                 *payload = Payload::stored(id);
@@ -294,24 +282,6 @@ fn refer(id: &str, places: &mut Vec<&mut Payload>) {
     }
 }
 
-/// What a text takes in a request, with what surrounds it: it is JSON text inside JSON.
-fn bytes_of(payload: &Payload) -> usize {
-    match payload {
-        Payload::Inline(text) => escaped(text) + BYTES_BESIDE_TEXT,
-        Payload::Stored { .. } => 0,
-    }
-}
-
-/// Length of a text as a JSON string, without writing it.
-fn escaped(text: &str) -> usize {
-    let beyond_itself = |byte: u8| match byte {
-        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 1,
-        0..0x20 => 5,
-        _ => 0,
-    };
-    text.len() + text.bytes().map(beyond_itself).sum::<usize>() + 2
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -323,13 +293,6 @@ mod tests {
         let named = payloads.iter_mut().map(|payload| ("part".to_owned(), payload)).collect();
         Batch::new().take_long("test", sizes.iter().sum(), named)?;
         Ok(payloads.iter().map(|payload| matches!(payload, Payload::Stored { .. })).collect())
-    }
-
-    #[test]
-    fn lengths_are_those_of_the_json() {
-        for text in ["", "plain", "q\"b\\n\nr\rt\tu\u{1}\u{8}\u{c}\u{1f}\u{7f}", "日本 🦀"] {
-            assert_eq!(escaped(text), serde_json::to_string(text).unwrap().len(), "{text:?}");
-        }
     }
 
     #[test]

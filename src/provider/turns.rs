@@ -18,7 +18,7 @@ use crate::cosmos::client::RETRY_BUDGET;
 use crate::model::documents::{
     Changed, HEAD, HeadFacts, KvSlot, LockedTurn, NewMessage, TurnRequest, VersionRange,
 };
-use crate::model::tokens::{self, TurnToken};
+use crate::model::tokens::{self, Orchestration, TurnToken};
 use crate::model::{items, keys};
 
 /// History that a procedure may send along with a turn, in characters; the service's answers end at 4 MB. What is
@@ -269,12 +269,19 @@ impl Inner {
         turn: LockedTurn,
     ) -> Result<FetchedTurn, ProviderError> {
         let attempts = turn.attempts;
-        let token = tokens::encode(&TurnToken { partition: partition.to_owned(), lock });
+        let mut token = TurnToken::new(partition, lock);
         match self.load_turn(partition, facts, turn).await {
-            Ok(item) => Ok((item, token, attempts)),
+            Ok(item) => {
+                token.parent = items::parent(&item);
+                token.starts = item.history.is_empty().then(|| Orchestration {
+                    name: item.orchestration_name.clone(),
+                    version: item.version.clone(),
+                });
+                Ok((item, tokens::encode(&token), attempts))
+            }
             Err(error) => {
                 // An error means that no lock is held.
-                self.give_turn_back(&token).await;
+                self.give_turn_back(&tokens::encode(&token)).await;
                 Err(error)
             }
         }
@@ -344,7 +351,7 @@ impl Inner {
     /// After a request that failed nobody knows whether the turn has been locked.
     pub(super) fn give_turn_offer_back(self: &Arc<Self>, partition: &str, offer: Option<&TurnOffer>) {
         if let Some(offer) = offer {
-            let token = TurnToken { partition: partition.to_owned(), lock: offer.request.lock_id.clone() };
+            let token = TurnToken::new(partition, offer.request.lock_id.clone());
             let this = Arc::clone(self);
             tokio::spawn(async move { this.give_turn_back(&tokens::encode(&token)).await });
         }

@@ -14,9 +14,7 @@ use super::handoff::Promise;
 use super::queue::{self, PATIENCE, Queue, Seeker};
 use super::{Inner, millis, unique};
 use crate::cosmos::client::RETRY_BUDGET;
-use crate::model::documents::{
-    Changed, LockedWork, NewWork, OutboxMessage, WorkAnswer, WorkLock, WorkRequest,
-};
+use crate::model::documents::{Changed, LockedWork, NewWork, WorkAnswer, WorkLock, WorkRequest};
 use crate::model::tokens::{self, WorkToken};
 use crate::model::{items, keys};
 
@@ -31,7 +29,7 @@ pub(crate) struct WorkPlace {
 }
 
 impl WorkPlace {
-    fn admits(&self, candidate: &Candidate) -> bool {
+    pub(super) fn admits(&self, candidate: &Candidate) -> bool {
         candidate.session.is_none() && self.tags.matches(candidate.tag.as_deref())
     }
 }
@@ -43,13 +41,6 @@ pub(crate) struct WorkOffer {
     promise: Promise<WorkPlace, FetchedWork>,
     item: WorkItem,
     token: WorkToken,
-}
-
-/// The next activity of the same instance, locked for the worker that completes one.
-struct NextOffer {
-    promise: Promise<WorkPlace, FetchedWork>,
-    candidate: Candidate,
-    request: WorkRequest,
 }
 
 struct WorkSeeker<'a> {
@@ -123,7 +114,7 @@ impl Seeker for WorkSeeker<'_> {
     }
 }
 
-fn work_request(candidate: &Candidate, place: &WorkPlace) -> WorkRequest {
+pub(super) fn work_request(candidate: &Candidate, place: &WorkPlace) -> WorkRequest {
     WorkRequest { work_id: candidate.id.clone(), lock_id: unique(), lock_ms: millis(place.lock) }
 }
 
@@ -212,7 +203,7 @@ impl Inner {
         }
     }
 
-    async fn load_work(
+    pub(super) async fn load_work(
         &self,
         token: WorkToken,
         locked: LockedWork,
@@ -279,7 +270,7 @@ impl Inner {
         }
     }
 
-    fn ask_for_work(self: &Arc<Self>, promise: Promise<WorkPlace, FetchedWork>, token: WorkToken) {
+    pub(super) fn ask_for_work(self: &Arc<Self>, promise: Promise<WorkPlace, FetchedWork>, token: WorkToken) {
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let place = promise.place.clone();
@@ -296,7 +287,7 @@ impl Inner {
         });
     }
 
-    fn lay_work_ready(
+    pub(super) fn lay_work_ready(
         self: &Arc<Self>,
         promise: Promise<WorkPlace, FetchedWork>,
         lock: String,
@@ -332,124 +323,6 @@ impl Inner {
         if let Err(error) = self.abandon_work(token, None, true).await {
             tracing::debug!(%error, "could not give back an activity nobody waits for");
         }
-    }
-
-    /// Completes in a task of its own: a caller that goes away must not strand what is locked for others.
-    pub(crate) async fn ack_work(
-        self: &Arc<Self>,
-        token: &str,
-        completion: Option<WorkItem>,
-    ) -> Result<(), ProviderError> {
-        let operation = "ack_work_item";
-        let token: WorkToken = tokens::decode(operation, token)?;
-        let this = Arc::clone(self);
-        super::detached(operation, async move { this.complete_work(operation, &token, completion).await })
-            .await
-    }
-
-    async fn complete_work(
-        self: &Arc<Self>,
-        operation: &str,
-        token: &WorkToken,
-        completion: Option<WorkItem>,
-    ) -> Result<(), ProviderError> {
-        let returning = self.work.hand_off.returning(&token.lock);
-        let (mut messages, mut outbox) = (Vec::new(), Vec::new());
-        if let Some(item) = &completion {
-            let (WorkItem::ActivityCompleted { instance, .. } | WorkItem::ActivityFailed { instance, .. }) =
-                item
-            else {
-                return Err(ProviderError::permanent(operation, "the completion of an activity must be one"));
-            };
-            let mut message = items::message(operation, item, None)?;
-            self.stage_completion(token, &mut message).await?;
-            let to = keys::instance_partition(operation, instance)?;
-            if to == token.partition {
-                messages.push(message);
-            } else {
-                outbox.push(OutboxMessage { to, message });
-            }
-        }
-        let next = returning.as_ref().and_then(|present| self.offer_next(&token.partition, &present.place));
-        let turn = if messages.is_empty() { None } else { self.offer_turn(&token.partition) };
-        let mut argument = json!({
-            "instanceId": token.partition,
-            "slot": keys::slot(&token.partition),
-            "incarnation": unique(),
-            "workId": token.work,
-            "lockId": token.lock,
-            "nonce": unique(),
-            "after": self.order.latest(),
-            "messages": messages,
-            "outbox": outbox,
-        });
-        if let Some(offer) = &turn {
-            argument["turn"] = json!(offer.request);
-        }
-        if let Some(offer) = &next {
-            argument["next"] = json!(offer.request);
-        }
-        let mut result =
-            self.under_lock(operation, &token.lock, "ackWork", &token.partition, &argument).await;
-        if result.is_err() {
-            self.give_turn_offer_back(&token.partition, turn.as_ref());
-        }
-        self.hand_next(next, result.as_mut().ok());
-        let (changed, sent) = result?;
-        if changed.status == "lostLock" {
-            return Err(tokens::lost(operation));
-        }
-        self.leases.forget(&token.lock);
-        self.turn_changed(&token.partition, changed, sent, turn);
-        if let Some(session) = &token.session {
-            self.touch_session(session).await;
-        }
-        self.deliver_fresh(&token.partition, &token.lock, outbox).await;
-        Ok(())
-    }
-
-    /// The activity the worker would take next, if it belongs to the same instance.
-    fn offer_next(&self, partition: &str, place: &WorkPlace) -> Option<NextOffer> {
-        let promise = self.work.hand_off.reserve(|other| other == place, |_| 0)?;
-        let candidate = self.work.candidates.pop_first_if(
-            |candidate| candidate.session.is_some() || place.admits(candidate),
-            |candidate| candidate.partition == partition && candidate.session.is_none(),
-        )?;
-        let request = work_request(&candidate, place);
-        Some(NextOffer { promise: promise.since(candidate.learnt), candidate, request })
-    }
-
-    /// Lays the next activity ready. Without an answer that speaks of it, it is asked for, as its lock may be held.
-    fn hand_next(self: &Arc<Self>, next: Option<NextOffer>, answer: Option<&mut (Changed, Instant)>) {
-        let Some(NextOffer { promise, candidate, request }) = next else {
-            return;
-        };
-        let Candidate { partition, id, session, .. } = candidate.clone();
-        let token = WorkToken { partition, work: id, lock: request.lock_id, session };
-        match answer {
-            Some((changed, sent)) if changed.status == "acked" => match changed.next.take() {
-                Some(locked) => self.load_next(promise, token, locked, *sent),
-                None => self.work.candidates.outdated(&candidate),
-            },
-            _ => self.ask_for_work(promise, token),
-        }
-    }
-
-    fn load_next(
-        self: &Arc<Self>,
-        promise: Promise<WorkPlace, FetchedWork>,
-        token: WorkToken,
-        locked: LockedWork,
-        sent: Instant,
-    ) {
-        let this = Arc::clone(self);
-        let lock = token.lock.clone();
-        tokio::spawn(async move {
-            match this.load_work(token, locked, sent).await {
-                Ok(work) => this.lay_work_ready(promise, lock, work),
-                Err(error) => tracing::warn!(%error, "an activity handed over could not be loaded"),
-            }
-        });
     }
 
     pub(crate) async fn renew_work(&self, token: &str, extend_for: Duration) -> Result<(), ProviderError> {

@@ -156,3 +156,26 @@ async fn giving_back_is_repeatable() {
     assert_eq!(given_back.load(Ordering::SeqCst), 6, "each of the two was repeated once");
     Container::of(&config).delete().await;
 }
+
+/// The same for an activity that is cancelled: it is removed without a completion.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn removing_is_repeatable() {
+    let config = support::config();
+    let removed = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&removed);
+    let provider = Faulty::provider(&config, move |what| match what {
+        "ackWork" if counted.fetch_add(1, Ordering::SeqCst) == 0 => Fate::AnswerLost,
+        _ => Fate::Pass,
+    })
+    .await;
+    provider.enqueue_for_orchestrator(start("i"), None).await.expect("queued");
+    provider.enqueue_for_worker(activity(1)).await.expect("queued");
+    let (token, _) = work(&provider, LONG).await;
+    provider.ack_work_item(&token, None).await.expect("removed");
+    let error = provider.ack_work_item(&token, None).await.expect_err("lost by now");
+    assert!(error.message.contains("Invalid lock token"), "{error}");
+    assert_eq!(removed.load(Ordering::SeqCst), 3, "the first was repeated once");
+    let (_, attempts) = turn(&provider, LONG).await;
+    assert_eq!(attempts, 1, "the queue is as it was");
+    Container::of(&config).delete().await;
+}

@@ -16,6 +16,7 @@ mod lengths;
 mod locks;
 mod processes;
 mod queues;
+mod refusals;
 mod round_trips;
 mod scale;
 mod scenarios;

@@ -203,3 +203,32 @@ async fn a_dropped_fetch_gives_its_lock_back() {
     assert_eq!(attempts, 1, "the stranded attempt does not count");
     container.delete().await;
 }
+
+/// Messages of mailboxes for an instance that never started are dropped by the next fetch, however long and many they
+/// are; beside anything else they wait for the start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mailboxes_of_nobody_are_emptied() {
+    let (provider, container) = support::provider().await;
+    let mail = |instance: &str, data: String| WorkItem::QueueMessage {
+        instance: instance.into(),
+        name: "q".into(),
+        data,
+    };
+    let all = (0..20).map(|n| mail("nobody", n.to_string())).chain([
+        mail("nobody", "x".repeat(5_000)),
+        event("somebody", "x".repeat(5_000)),
+        mail("somebody", "x".repeat(5_000)),
+    ]);
+    for message in all {
+        provider.enqueue_for_orchestrator(message, None).await.expect("queued");
+    }
+    let fetched = provider.fetch_orchestration_item(LOCK, Duration::ZERO, None).await.expect("no error");
+    assert!(fetched.is_none(), "{fetched:?}");
+    for (instance, messages) in [("nobody", 1), ("somebody", 3)] {
+        provider.enqueue_for_orchestrator(start(instance), None).await.expect("queued");
+        let (received, token) = turn(&provider).await;
+        assert_eq!(received.len(), messages, "{instance}");
+        commit(&provider, &token, Vec::new(), Vec::new()).await;
+    }
+    container.delete().await;
+}

@@ -7,6 +7,7 @@ use duroxide::providers::{
     ExecutionMetadata, Provider, ProviderAdmin, ScheduledActivityIdentifier, WorkItem,
 };
 use duroxide::runtime::Runtime;
+use duroxide::runtime::limits::MAX_CUSTOM_STATUS_BYTES;
 use duroxide::runtime::registry::ActivityRegistry;
 use duroxide::{
     ActivityContext, Client, Event, EventKind, OrchestrationContext, OrchestrationRegistry,
@@ -231,6 +232,55 @@ async fn what_a_cancelled_activity_staged_is_removed() {
         .await
         .expect("acknowledged");
     assert_eq!(container.documents("c", "c.type IN ('text', 'work')").await.len(), 0);
+    container.delete().await;
+}
+
+/// A custom status of duroxide's limit, in bytes of two-byte characters, reaches every client; a byte more fails the
+/// workflow, by duroxide's rules, with both sizes in the text.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_custom_status_at_the_limit() {
+    let (provider, container) = support::provider().await;
+    let orchestrations = OrchestrationRegistry::builder()
+        .register("status", |ctx: OrchestrationContext, surplus: String| async move {
+            let status = "\u{fc}".repeat(MAX_CUSTOM_STATUS_BYTES / 2) + &surplus;
+            ctx.set_custom_status(status);
+            Ok(ctx.schedule_wait("end").await)
+        })
+        .build();
+    let store = Arc::clone(&provider) as Arc<dyn Provider>;
+    let activities = ActivityRegistry::builder().build();
+    let runtime = Runtime::start_with_store(Arc::clone(&store), activities, orchestrations).await;
+    let client = Client::new(store);
+    client.start_orchestration("full", "status", "").await.expect("started");
+    let (poll, patience) = (Duration::from_millis(10), Duration::from_secs(60));
+    let changed = client.wait_for_status_change("full", 0, poll, patience).await.expect("a status");
+    // A client without anything remembered.
+    let mut config = support::config();
+    config.container.clone_from(&container.name);
+    let other = CosmosDBProvider::new_with_config(config).await.expect("a second provider");
+    let asked = Client::new(Arc::new(other)).get_orchestration_status("full").await.expect("a status");
+    for status in [changed, asked] {
+        let OrchestrationStatus::Running { custom_status: Some(text), .. } = status else {
+            panic!("{status:?}");
+        };
+        assert_eq!(text.len(), MAX_CUSTOM_STATUS_BYTES);
+        assert!(text.chars().all(|character| character == '\u{fc}'));
+    }
+    client.raise_event("full", "end", "done").await.expect("raised");
+    let status = client.wait_for_orchestration("full", patience).await.expect("it ends");
+    let OrchestrationStatus::Completed { output, custom_status, .. } = status else {
+        panic!("{status:?}");
+    };
+    assert_eq!((&*output, custom_status.map(|text| text.len())), ("done", Some(MAX_CUSTOM_STATUS_BYTES)));
+
+    client.start_orchestration("beyond", "status", "x").await.expect("started");
+    let status = client.wait_for_orchestration("beyond", patience).await.expect("it ends");
+    let OrchestrationStatus::Failed { details, .. } = status else {
+        panic!("{status:?}");
+    };
+    let message = details.display_message();
+    assert!(message.contains("262145") && message.contains("262144"), "{message}");
+    runtime.shutdown(Some(1000)).await;
     container.delete().await;
 }
 

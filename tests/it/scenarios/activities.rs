@@ -8,8 +8,8 @@ use std::time::Duration;
 use duroxide::providers::Provider;
 use duroxide::runtime::{Runtime, RuntimeOptions};
 use duroxide::{
-    ActivityContext, BackoffStrategy, EventKind, OrchestrationContext, OrchestrationRegistry, RetryPolicy,
-    TagFilter,
+    ActivityContext, BackoffStrategy, Either2, Event, EventKind, OrchestrationContext, OrchestrationRegistry,
+    RetryPolicy, TagFilter,
 };
 
 use super::{World, activities, options};
@@ -42,6 +42,40 @@ async fn retries_with_backoff_and_timeout() {
     let runtime =
         world.runtime_with(activities().register("Flaky", flaky).build(), registry, options()).await;
     assert_eq!(world.outcome("r", "retry", "").await, Ok("run 3; true; true".into()));
+    world.end([runtime]).await;
+}
+
+/// duroxide's timeout is for each attempt; one for all of them is a timer beside the retries, which end with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_total_timeout_ends_the_retries() {
+    let world = World::new().await;
+    let runs = Arc::new(AtomicUsize::new(0));
+    let hopeless = {
+        let runs = Arc::clone(&runs);
+        move |_: ActivityContext, _: String| {
+            let run = runs.fetch_add(1, Ordering::SeqCst) + 1;
+            async move { Err(format!("run {run}")) }
+        }
+    };
+    let retry = |ctx: OrchestrationContext, _: String| async move {
+        // So many attempts would last for hours.
+        let retries = ctx.schedule_activity_with_retry("Hopeless", "", policy(1_000_000));
+        match ctx.select2(retries, ctx.schedule_timer(Duration::from_millis(700))).await {
+            Either2::First(result) => result,
+            Either2::Second(()) => Err("timeout: no success in 700 ms".into()),
+        }
+    };
+    let registry = OrchestrationRegistry::builder().register("retry", retry).build();
+    let runtime =
+        world.runtime_with(activities().register("Hopeless", hopeless).build(), registry, options()).await;
+    let error = world.outcome("r", "retry", "").await.expect_err("fails");
+    assert!(error.contains("timeout: no success in 700 ms"), "{error}");
+    let scheduled = |event: &&Event| matches!(event.kind, EventKind::ActivityScheduled { .. });
+    let attempts = world.history("r").await.iter().filter(scheduled).count();
+    // The timer may cancel the last one before it runs.
+    let runs = runs.load(Ordering::SeqCst);
+    assert!(runs > 1 && (runs..=runs + 1).contains(&attempts), "{runs} runs of {attempts} attempts");
+    assert_eq!(world.client.get_queue_depths().await.expect("depths").worker_queue, 0);
     world.end([runtime]).await;
 }
 

@@ -3,8 +3,10 @@
 
 mod activities;
 mod children;
+mod long;
 mod recovery;
 mod state;
+mod too_large;
 mod waiting;
 
 use std::sync::Arc;
@@ -76,7 +78,17 @@ impl World {
         orchestrations: OrchestrationRegistry,
         options: RuntimeOptions,
     ) -> Arc<Runtime> {
-        let store = Arc::clone(&self.provider) as Arc<dyn Provider>;
+        self.runtime_on(&self.provider, activities, orchestrations, options).await
+    }
+
+    async fn runtime_on(
+        &self,
+        provider: &Arc<CosmosDBProvider>,
+        activities: ActivityRegistry,
+        orchestrations: OrchestrationRegistry,
+        options: RuntimeOptions,
+    ) -> Arc<Runtime> {
+        let store = Arc::clone(provider) as Arc<dyn Provider>;
         Runtime::start_with_options(store, activities, orchestrations, options).await
     }
 
