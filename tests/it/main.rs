@@ -24,6 +24,7 @@ mod scenarios;
 mod session;
 mod shutdown;
 mod sizes;
+mod staged;
 mod start_up;
 mod starvation;
 mod storms;
