@@ -69,6 +69,8 @@ interface Head extends Stored, Execution {
   slot: number;
   /** Absent while no message waits; see `setTurnReadyAt`. */
   turnReadyAt?: number;
+  /** Messages in the queue, while it is not locked: what queue depths add up. */
+  waiting?: number;
   lastStamp: number;
   inbox: InlineMessage[];
   /**

@@ -22,6 +22,7 @@ use super::{CosmosDBProvider, Inner, unique};
 use crate::cosmos::client::Query;
 use crate::model::documents::{Changed, Outbox};
 use crate::model::keys::{self, SYSTEM_PARTITION};
+use crate::model::sizes;
 
 /// Instances a bulk operation takes on when the filter names no limit, as in duroxide's own providers.
 const BULK_LIMIT: u32 = 1000;
@@ -97,6 +98,15 @@ impl Inner {
         }
         let partitions =
             ids.iter().map(|id| keys::instance_partition(operation, id)).collect::<Result<Vec<_>, _>>()?;
+        let bytes: usize = partitions.iter().map(|partition| sizes::escaped(partition) + 1).sum();
+        if bytes > sizes::TEXT_BYTES {
+            let what = format!(
+                "the ids of {} instances to delete together take {bytes} bytes, Cosmos DB takes {} in one document; delete fewer at a time, children before parents",
+                ids.len(),
+                sizes::TEXT_BYTES
+            );
+            return Err(ProviderError::permanent(operation, what));
+        }
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let mut deletion = Deletion {
             id: format!("d:{}", unique()),
