@@ -61,11 +61,11 @@ fn head(n: usize) -> Value {
         "id": "head", "instanceId": id(n), "type": "head", "incarnation": id(n), "slot": n % 256,
         "lastStamp": 0, "inbox": [], "backlog": { "count": 0, "attempts": {} }, "turns": [], "applied": [],
         "execution": 1, "lastEvent": 5, "events": 5, "bytes": 1000, "pages": 3, "customStatusVersion": 0,
-        "name": "o", "version": "1.0.0", "status": status, "startedAt": n, "createdAt": n, "updatedAt": n,
+        "name": "o", "version": "1.0.0", "status": status, "startedAt": n, "createdAt": n + 1, "updatedAt": n + 1,
         "output": "x".repeat(500),
     });
     if status != "Running" {
-        head["completedAt"] = json!(n);
+        head["completedAt"] = json!(n + 1);
     }
     if n % 10 == 4 {
         head["parent"] = json!(id(0));
