@@ -197,6 +197,31 @@ async fn a_rolling_upgrade() {
     world.end([new]).await;
 }
 
+/// Two processes, of which one does not know the orchestration, or the activity. It learns of each first, as they are
+/// enqueued through its provider, but must not use up their attempts: the other one gets them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_does_not_know_is_left_to_another() {
+    let world = World::new().await;
+    let options = RuntimeOptions { unregistered_backoff: quick_backoff(), max_attempts: 3, ..options() };
+    let o = |ctx: OrchestrationContext, _: String| async move { ctx.schedule_activity("New", "done").await };
+    let late = |_: OrchestrationContext, _: String| async move { Ok("done".to_owned()) };
+    let echo = |_: ActivityContext, input: String| async move { Ok(input) };
+    let old = OrchestrationRegistry::builder().register("o", o).build();
+    let old = world.runtime_with(activities().build(), old, options.clone()).await;
+    let other = world.second_provider().await;
+    let new = OrchestrationRegistry::builder().register("late", late).build();
+    let new = world.runtime_on(&other, activities().register("New", echo).build(), new, options).await;
+    for n in 0..3 {
+        world.start(&format!("turn {n}"), "late", "").await;
+        world.start(&format!("activity {n}"), "o", "").await;
+    }
+    for n in 0..3 {
+        assert_eq!(world.ended(&format!("turn {n}")).await, Ok("done".into()));
+        assert_eq!(world.ended(&format!("activity {n}")).await, Ok("done".into()));
+    }
+    world.end([old, new]).await;
+}
+
 /// What nobody ever knows fails after the attempts are used up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn attempts_end() {
