@@ -20,6 +20,7 @@ use duroxide::{
     TagFilter,
 };
 use duroxide_cosmos::{CosmosDBProvider, CosmosDBProviderConfig};
+use futures_util::StreamExt;
 use semver::Version;
 use tokio::io::AsyncReadExt;
 
@@ -59,7 +60,12 @@ async fn worker() {
     let append = move |ctx: ActivityContext, input: String| {
         let effect = format!("{} {input}\n", ctx.instance_id());
         let written = effects.as_ref().write_all(effect.as_bytes());
-        async move { written.map(|()| input + "+").map_err(|error| error.to_string()) }
+        async move {
+            written.map_err(|error| error.to_string())?;
+            // Time to be killed in.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Ok(input + "+")
+        }
     };
     let activities = ActivityRegistry::builder().register("Append", append).build();
     let registry = OrchestrationRegistry::builder().register("steps", steps).build();
@@ -211,11 +217,11 @@ async fn share(processes: usize, instances: usize, kills: usize, patience: Durat
     let effects = Effects::new();
     let worker = || Worker::start(&container.name, &effects.0);
     let mut workers: Vec<Worker> = (0..processes).map(|_| worker()).collect();
-    for n in 0..instances {
-        client.start_orchestration(format!("i{n}"), "steps", n.to_string()).await.expect("started");
-    }
     let begun = Instant::now();
-    let all = async {
+    let started = futures_util::stream::iter(0..instances).for_each_concurrent(8, async |n| {
+        client.start_orchestration(format!("i{n}"), "steps", n.to_string()).await.expect("started");
+    });
+    let ended = async {
         for kill in 1..=kills {
             while completed(&client).await < instances * kill / (kills + 1) {
                 tokio::time::sleep(POLL).await;
@@ -226,7 +232,7 @@ async fn share(processes: usize, instances: usize, kills: usize, patience: Durat
             tokio::time::sleep(POLL).await;
         }
     };
-    let outcome = tokio::time::timeout(patience, all).await;
+    let outcome = tokio::time::timeout(patience, async { tokio::join!(started, ended) }).await;
     assert!(outcome.is_ok(), "{} of {instances} completed", completed(&client).await);
     println!("{processes} processes: {instances} instances in {:?}", begun.elapsed());
     drop(workers);
