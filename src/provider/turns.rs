@@ -424,7 +424,14 @@ impl Inner {
         if changed.status != "abandoned" {
             return Err(tokens::lost(operation));
         }
-        self.turn_ready(&token.partition, changed.ready_at, changed.now, None);
+        let mut ready_at = changed.ready_at;
+        if let Some(delay) = delay
+            && !ignore_attempt
+        {
+            self.leave_turn(&token, delay);
+            ready_at = ready_at.map(|at| at + self.courtesy().as_secs_f64() * 1000.0);
+        }
+        self.turn_ready(&token.partition, ready_at, changed.now, None);
         Ok(())
     }
 
