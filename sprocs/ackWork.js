@@ -39,7 +39,19 @@ async function ackWork(argument) {
   const stored = await enqueue(queue, argument.messages, argument.after, now);
   rememberApplied(queue, argument.nonce);
   setTurnReadyAt(queue);
-  const turn = await handTurn(queue, argument.turn, stored, now);
+  const request = argument.turn && withRoomFor(next, argument.turn);
+  const turn = await handTurn(queue, request, stored, now);
   const facts = await saveHead(queue);
   return { status: "acked", now: now, stamp: queue.lastStamp, readyAt: lookAt(queue, now), head: facts, turn: turn, next: next };
+}
+
+/**
+ * The request for a turn that shares the answer with a work item.
+ *
+ * @param {object | undefined} next
+ * @param {TurnRequest} request
+ * @returns {TurnRequest}
+ */
+function withRoomFor(next, request) {
+  return next ? Object.assign({}, request, { answerChars: request.answerChars - answerChars(next) }) : request;
 }

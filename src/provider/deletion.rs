@@ -25,6 +25,7 @@ use super::{CosmosDBProvider, Inner, unique};
 use crate::cosmos::client::Query;
 use crate::model::documents::Changed;
 use crate::model::keys::{self, SYSTEM_PARTITION};
+use crate::model::sizes;
 
 const OPERATION: &str = "delete_instances_atomic";
 
@@ -98,6 +99,15 @@ impl Inner {
         }
         let partitions =
             ids.iter().map(|id| keys::instance_partition(OPERATION, id)).collect::<Result<Vec<_>, _>>()?;
+        let bytes: usize = partitions.iter().map(|partition| sizes::escaped(partition) + 1).sum();
+        if bytes > sizes::TEXT_BYTES {
+            let what = format!(
+                "the ids of {} instances to delete together take {bytes} bytes, Cosmos DB takes {} in one document; delete fewer at a time, children before parents",
+                ids.len(),
+                sizes::TEXT_BYTES
+            );
+            return Err(ProviderError::permanent(OPERATION, what));
+        }
         let deletion =
             Deletion { id: format!("d:{}", unique()), partitions, committed: false, undone: false };
         let (this, ids) = (Arc::clone(self), ids.to_vec());

@@ -259,6 +259,22 @@ async fn a_deletion_survives_each_lost_answer() {
     container.delete().await;
 }
 
+/// What is deleted together is decided in one document, which names all of it.
+#[tokio::test]
+async fn more_instances_than_one_document_names_are_refused() {
+    let (provider, container) = support::provider().await;
+    let ids: Vec<String> = (0..50_000).map(|n| format!("{n:040}")).collect();
+    let requests = || provider.stats().values().map(|operation| operation.requests).sum::<u64>();
+    let before = requests();
+    let error = provider.delete_instances_atomic(&ids, true).await.expect_err("too many");
+    assert!(!error.is_retryable(), "{error}");
+    for part in ["50000 instances", "2150000 bytes", "2000000", "fewer"] {
+        assert!(error.message.contains(part), "{error}");
+    }
+    assert_eq!(requests(), before, "nothing was asked for");
+    container.delete().await;
+}
+
 fn activity(instance: &str, id: u64) -> WorkItem {
     WorkItem::ActivityExecute {
         instance: instance.into(),
