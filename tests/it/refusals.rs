@@ -53,6 +53,8 @@ fn uses() -> impl Iterator<Item = (&'static str, &'static str, Use)> {
         "renewTurn": renewing_a_turn,
         "renewWork": renewing_an_activity,
         "settleOutbox": delivering_a_message,
+        "stepDeletion": deleting_an_instance,
+        "stepDeletion": taking_a_deletion_back,
         "stageTexts": committing_long_events,
         "stageTexts": completing_with_a_long_result,
     }
