@@ -553,7 +553,8 @@ async fn what_cannot_be_reconciled_holds_up_nothing_else() {
     })
     .await;
     let settled = async {
-        while container.documents("sender", "c.type = 'outbox' AND c[\"to\"] = 'receiver'").await.len() > 0 {
+        let owed = "c.type = 'outbox' AND c[\"to\"] = 'receiver'";
+        while !container.documents("sender", owed).await.is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
