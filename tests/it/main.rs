@@ -14,6 +14,7 @@ mod faults;
 mod hand_off;
 mod lengths;
 mod locks;
+mod outage;
 mod processes;
 mod queues;
 mod refusals;
