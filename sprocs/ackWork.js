@@ -10,7 +10,7 @@
  *           { status: "repeated", now, stamp, readyAt? } | { status: "lostLock" }
  *           "acked"     the item is gone and its completion queued
  *           "repeated"  an earlier call with the same nonce did it
- *           "lostLock"  cancelled, expired or taken over; nothing written
+ *           "lostLock"  cancelled, expired, taken over, or its instance deleted; nothing written
  * Reads:    w:<execution>:<activity>; head; for the turn kv, h:<execution>:<first> by query
  * Writes:   w:<execution>:<activity> (deleted, the next one locked); head; m:<stamp>; o:<lockId>:<n>
  * Uses:     store, head, text, turn, work, outbox
@@ -23,7 +23,7 @@ async function ackWork(argument) {
   /** @type {Work | null} */
   const work = await read(argument.workId);
   const head = await readHead();
-  if (!work || !holdsWork(work, argument.lockId, now)) {
+  if (!work || !holdsWork(work, head, argument.lockId, now)) {
     return head && wasApplied(head, argument.nonce)
       ? { status: "repeated", now: now, stamp: head.lastStamp, readyAt: lookAt(head, now) }
       : { status: "lostLock" };
@@ -31,7 +31,7 @@ async function ackWork(argument) {
   await remove(/** @type {any} */ (work));
   await dropText(work.item);
   await createOutbox(argument.instanceId, argument.lockId, argument.outbox, now);
-  const next = argument.next ? await tryWork(argument.next, now) : undefined;
+  const next = argument.next ? await tryWork(head, argument.next, now) : undefined;
   if (argument.messages.length === 0 && !head) {
     return { status: "acked", now: now, next: next };
   }
@@ -39,7 +39,19 @@ async function ackWork(argument) {
   const stored = await enqueue(queue, argument.messages, argument.after, now);
   rememberApplied(queue, argument.nonce);
   setTurnReadyAt(queue);
-  const turn = await handTurn(queue, argument.turn, stored, now);
+  const request = argument.turn && withRoomFor(next, argument.turn);
+  const turn = await handTurn(queue, request, stored, now);
   const facts = await saveHead(queue);
   return { status: "acked", now: now, stamp: queue.lastStamp, readyAt: lookAt(queue, now), head: facts, turn: turn, next: next };
+}
+
+/**
+ * The request for a turn that shares the answer with a work item.
+ *
+ * @param {object | undefined} next
+ * @param {TurnRequest} request
+ * @returns {TurnRequest}
+ */
+function withRoomFor(next, request) {
+  return next ? Object.assign({}, request, { answerChars: request.answerChars - answerChars(next) }) : request;
 }

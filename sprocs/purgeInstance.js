@@ -1,6 +1,7 @@
 /**
  * purgeInstance: deletes a marked instance, so much at a time. The first call already makes it disappear;
- * further calls remove what it left. What arrives for the same id meanwhile belongs to its successor and stays.
+ * further calls remove what it left. Messages that arrive for the same id after the first call belong to its successor
+ * and stay; work does not: nothing of what the deleted instance had scheduled is handed out or completed any more.
  *
  * Argument: { deletionId, incarnation } `incarnation` names the successor
  * Result:   { status: "more" | "purged" | "owes", executions, events, messages }
@@ -27,11 +28,12 @@ async function purgeInstance(argument) {
     stripHead(head, argument.incarnation, counts, Date.now());
   }
   const before = head.deletion && head.deletion.before;
+  // Descending, so that work comes first, which others still look for.
   const left = await select(
     "SELECT TOP " + (PurgeBatch + 1) + " c.id, c._etag, c.type," +
       " (c.type = 'execution' ? c.events : 0) AS events FROM c" +
       " WHERE c.type IN ('execution', 'history', 'work', 'kv')" +
-      " OR (c.type IN ('message', 'text') AND c.stamp <= @before)",
+      " OR (c.type IN ('message', 'text') AND c.stamp <= @before) ORDER BY c.type DESC",
     [{ name: "@before", value: before }],
     (rows) => rows.length >= PurgeBatch
   );

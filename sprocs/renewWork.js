@@ -3,10 +3,10 @@
  *
  * Argument: { workId, lockId, extendMs }
  * Result:   { status: "renewed", until } | { status: "lostLock" }
- *           "lostLock"  cancelled, expired or taken over
- * Reads:    w:<execution>:<activity>
+ *           "lostLock"  cancelled, expired, taken over, or its instance deleted
+ * Reads:    w:<execution>:<activity>; head
  * Writes:   w:<execution>:<activity>
- * Uses:     store, work
+ * Uses:     store, head, work
  *
  * @param {{workId: string, lockId: string, extendMs: number}} argument
  */
@@ -14,7 +14,8 @@ async function renewWork(argument) {
   const now = Date.now();
   /** @type {Work | null} */
   const work = await read(argument.workId);
-  if (!work || !work.lock || !holdsWork(work, argument.lockId, now)) {
+  const head = await readHead();
+  if (!work || !work.lock || !holdsWork(work, head, argument.lockId, now)) {
     return { status: "lostLock" };
   }
   work.lock.until = Math.max(work.lock.until, now + argument.extendMs);

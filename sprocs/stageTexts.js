@@ -7,8 +7,8 @@
  *           work item's, else it is the turn's
  * Result:   { status: "staged" | "lostLock" }
  *           "staged"    these texts are stored; a repeated call stores them once
- * Reads:    head or w:<execution>:<activity>
- * Writes:   the same; t:<id>
+ * Reads:    head; w:<execution>:<activity>
+ * Writes:   head or w:<execution>:<activity>; t:<id>
  * Uses:     store, head, text, work
  *
  * @param {{instanceId: string, lockId: string, workId?: string, ids: string[],
@@ -16,11 +16,12 @@
  */
 async function stageTexts(argument) {
   const now = Date.now();
-  const holder = argument.workId === undefined ? await readHead() : await read(argument.workId);
+  const head = await readHead();
+  const holder = argument.workId === undefined ? head : await read(argument.workId);
   const held =
     argument.workId === undefined
-      ? holdsTurn(holder, argument.lockId, now)
-      : holdsWork(holder, argument.lockId, now);
+      ? holdsTurn(head, argument.lockId, now)
+      : holdsWork(holder, head, argument.lockId, now);
   if (!held) {
     return { status: "lostLock" };
   }

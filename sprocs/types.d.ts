@@ -69,6 +69,8 @@ interface Head extends Stored, Execution {
   slot: number;
   /** Absent while no message waits; see `setTurnReadyAt`. */
   turnReadyAt?: number;
+  /** Messages in the queue, while it is not locked: what queue depths add up. */
+  waiting?: number;
   lastStamp: number;
   inbox: InlineMessage[];
   /**
@@ -114,8 +116,8 @@ interface TurnRequest {
   lockMs: number;
   /** A range of pinned versions; an instance pinned outside it is not locked. */
   filter: { min: number; max: number } | null;
-  /** Bounds the history in the answer; the caller reads the rest itself. */
-  historyChars: number;
+  /** Bounds the answer; the caller reads the rest itself. */
+  answerChars: number;
   /** The history the caller has already, up to that event. */
   known: { incarnation: string; execution: number; lastEvent: number } | null;
 }
@@ -125,9 +127,10 @@ interface LockedTurn {
   status: "locked";
   now: number;
   until: number;
+  /** One there was no room for refers to its document. */
   messages: Payload[];
   attempts: number;
-  /** What the caller does not know, in order. */
+  /** What the caller does not know, in order; the end is left out where there is no room. */
   history: { first: number; last: number; events: Payload[] }[];
   kv: { [key: string]: KvSlot };
 }

@@ -177,7 +177,7 @@ async function select(query, parameters, enough) {
       rows.push(row);
     }
     continuation = page.continuation;
-    if (!continuation || enough(rows)) {
+    if (enough(rows) || !continuation) {
       return rows;
     }
   }

@@ -145,7 +145,8 @@ async function lockedMessages(head, lock) {
 }
 
 /**
- * What a dispatcher gets that has locked a turn.
+ * What a dispatcher gets that has locked a turn: key-value state (at most 150 keys, long values elsewhere) and what
+ * lies in the head in any case; the rest as long as there is room, for the caller can read it itself.
  *
  * @param {Head} head
  * @param {TurnLock} lock
@@ -157,16 +158,36 @@ async function lockedMessages(head, lock) {
 async function turnAnswer(head, lock, messages, request, now) {
   /** @type {Kv | null} */
   const kv = head.hasKv ? await read("kv") : null;
+  const slots = kv ? kv.store : {};
+  let room = request.answerChars - answerChars(slots);
+  const items = messages.map((message) => {
+    const chars = answerChars(message.item);
+    if (message.stored && chars > room) {
+      return { ref: "m:" + message.stamp };
+    }
+    room -= chars;
+    return message.item;
+  });
   const known = knownEvents(head, request);
   return {
     status: "locked",
     now: now,
     until: lock.until,
-    messages: messages.map((message) => message.item),
+    messages: items,
     attempts: messages.reduce((most, message) => Math.max(most, message.attempts), 0),
-    history: head.lastEvent > known ? await historyAfter(head.execution, known, request.historyChars) : [],
-    kv: kv ? kv.store : {}
+    history: head.lastEvent > known ? await historyAfter(head.execution, known, room) : [],
+    kv: slots
   };
+}
+
+/**
+ * What a value takes of an answer, the service counts it like that.
+ *
+ * @param {any} value
+ * @returns {number}
+ */
+function answerChars(value) {
+  return JSON.stringify(value).length;
 }
 
 /**
@@ -224,29 +245,32 @@ async function handTurn(head, request, stored, now) {
 }
 
 /**
- * Pages of an execution after an event, in order, stopping once `maxChars` are reached.
+ * Pages of an execution after an event, in order, as many as take `room` characters of an answer.
  *
  * @param {number} execution
  * @param {number} known
- * @param {number} maxChars
+ * @param {number} room
  * @returns {Promise<{first: number, last: number, events: Payload[]}[]>}
  */
-async function historyAfter(execution, known, maxChars) {
-  let counted = 0;
-  let chars = 0;
-  return select(
+async function historyAfter(execution, known, room) {
+  if (room <= 0) {
+    return [];
+  }
+  let left = room;
+  let fitting = 0;
+  const pages = await select(
     "SELECT c.first, c.last, c.events FROM c WHERE c.type = 'history' AND c.execution = @execution" +
       " AND c.first > @known ORDER BY c.first",
     [{ name: "@execution", value: execution }, { name: "@known", value: known }],
     (rows) => {
-      for (; counted < rows.length; counted += 1) {
-        for (const event of rows[counted].events) {
-          chars += charsOf(event);
-        }
+      while (fitting < rows.length && answerChars(rows[fitting]) <= left) {
+        left -= answerChars(rows[fitting]);
+        fitting += 1;
       }
-      return chars >= maxChars;
+      return fitting < rows.length;
     }
   );
+  return pages.slice(0, fitting);
 }
 
 /**

@@ -61,19 +61,25 @@ function takeWork(work, lockId, until) {
 }
 
 /**
- * Locks a work item if it is ready, or finds it locked by an earlier call of the same request.
+ * Locks a work item if it is ready, or finds it locked by an earlier call of the same request. One of a deleted
+ * instance is removed: until the deletion comes to it, searches would find it again and again, before others.
  *
+ * @param {Head | null} head
  * @param {WorkRequest} request
  * @param {number} now
  * @returns {Promise<{item: Payload, attempts: number, now: number, until: number} | undefined>}
  */
-async function tryWork(request, now) {
+async function tryWork(head, request, now) {
+  if (isDeleted(head)) {
+    await removeById(request.workId);
+    return undefined;
+  }
   /** @type {Work | null} */
   const work = await read(request.workId);
   if (!work) {
     return undefined;
   }
-  if (!holdsWork(work, request.lockId, now)) {
+  if (!holdsWork(work, head, request.lockId, now)) {
     if (work.workReadyAt > now) {
       return undefined;
     }
@@ -122,13 +128,25 @@ async function createIfAbsent(document) {
 }
 
 /**
- * Whether `lockId` holds the work item at the time `now`.
+ * Whether `lockId` holds the work item at the time `now`. Nobody holds what is left of a deleted instance.
  *
  * @param {Work | null} work
+ * @param {Head | null} head
  * @param {string} lockId
  * @param {number} now
  * @returns {boolean}
  */
-function holdsWork(work, lockId, now) {
-  return work !== null && work.lock !== undefined && work.lock.id === lockId && work.lock.until > now;
+function holdsWork(work, head, lockId, now) {
+  return work !== null && work.lock !== undefined && work.lock.id === lockId && work.lock.until > now && !isDeleted(head);
+}
+
+/**
+ * Whether the work items of this partition are remains of an instance whose deletion is decided. One that is only
+ * marked may still be unmarked: its activities run and complete as ever.
+ *
+ * @param {Head | null} head
+ * @returns {boolean}
+ */
+function isDeleted(head) {
+  return head !== null && head.deletion !== undefined && head.deletion.before !== undefined;
 }

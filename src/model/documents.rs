@@ -115,12 +115,13 @@ pub(crate) struct Kv {
     pub(crate) delta: HashMap<String, KvSlot>,
 }
 
-/// The document a long text is in, or many short ones.
+/// The document a long text is in, or many short ones, or a work item.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum TextDocument {
     One { text: String },
     Many { texts: Vec<String> },
+    Item { item: Payload },
 }
 
 /// What reads need of a head.
@@ -178,7 +179,7 @@ pub(crate) struct TurnRequest {
     pub(crate) lock_id: String,
     pub(crate) lock_ms: u64,
     pub(crate) filter: Option<VersionRange>,
-    pub(crate) history_chars: usize,
+    pub(crate) answer_chars: usize,
     pub(crate) known: Option<KnownHistory>,
 }
 

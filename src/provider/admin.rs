@@ -76,7 +76,8 @@ impl Inner {
         Ok(rows.into_iter().map(|row| keys::partition_instance(&row.instance_id).to_owned()).collect())
     }
 
-    /// The sum of a one-number query over all physical partitions.
+    /// The sum of a one-number query over all physical partitions. Documents are not loaded for it if the properties
+    /// in it are indexed, and nothing is done with them but comparing and adding up.
     async fn total(&self, expression: &str, condition: &str) -> Result<u64, ProviderError> {
         let query = Query::new("count", format!("SELECT VALUE {expression} FROM c WHERE {condition}"));
         let parts: Vec<f64> = self.client.query_all(&query).await?;
@@ -200,6 +201,8 @@ impl ProviderAdmin for CosmosDBProvider {
         })
     }
 
+    /// Counts and a sum of indexed properties: the service answers these from its indexes. Runtimes ask for them
+    /// once a minute.
     async fn get_system_metrics(&self) -> Result<SystemMetrics, ProviderError> {
         let with = |status: &str| format!("{EXISTS} AND c.status = '{status}'");
         let earlier = "c.type = 'execution'";
@@ -210,21 +213,18 @@ impl ProviderAdmin for CosmosDBProvider {
             running_instances: self.inner.total("COUNT(1)", &with("Running")).await?,
             completed_instances: self.inner.total("COUNT(1)", &with("Completed")).await?,
             failed_instances: self.inner.total("COUNT(1)", &with("Failed")).await?,
-            total_events: self.inner.total("SUM(c.events)", EXISTS).await?
-                + self.inner.total("SUM(c.events)", earlier).await?,
+            // Of heads and earlier executions; pages of history have events of that name, not a number of them.
+            total_events: self.inner.total("SUM(c.events)", "c.events > 0").await?,
         })
     }
 
+    /// Answered from indexes, too: no waiting message or activity is loaded for it.
     async fn get_queue_depths(&self) -> Result<QueueDepths, ProviderError> {
         let count = |total: u64| usize::try_from(total).unwrap_or(usize::MAX);
-        // The index of what waits, not of all heads: runtimes ask for this once a minute.
-        let waiting = "c.turnReadyAt > 0 AND NOT IS_DEFINED(c.lock)";
-        let messages = "SUM(ARRAY_LENGTH(c.inbox) + c.backlog.count)";
+        let unlocked = "c.type = 'work' AND NOT IS_DEFINED(c.lock.until)";
         Ok(QueueDepths {
-            orchestrator_queue: count(self.inner.total(messages, waiting).await?),
-            worker_queue: count(
-                self.inner.total("COUNT(1)", "c.type = 'work' AND NOT IS_DEFINED(c.lock)").await?,
-            ),
+            orchestrator_queue: count(self.inner.total("SUM(c.waiting)", "c.waiting > 0").await?),
+            worker_queue: count(self.inner.total("COUNT(1)", unlocked).await?),
             // Timers are hidden messages of the orchestrator queue.
             timer_queue: 0,
         })

@@ -1,7 +1,7 @@
 //! Documents that deserve a dispatcher, as far as this process knows: found by discovery, or made ready by its
 //! own writes.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
@@ -39,6 +39,8 @@ pub(crate) struct Candidates {
     /// Those that some dispatcher is locking right now.
     in_flight: Mutex<HashSet<(String, String)>>,
     released: Notify,
+    /// Those that this process could not do, and until when it leaves them to others.
+    left: Mutex<HashMap<(String, String), Instant>>,
 }
 
 impl Candidates {
@@ -61,9 +63,8 @@ impl Candidates {
     }
 
     /// Adds what a search has found, in its order, before what is only known from own writes.
-    pub(crate) fn merge(&self, found: Vec<Candidate>) {
-        let found: Vec<Candidate> =
-            found.into_iter().filter(|candidate| !self.is_claimed(candidate)).collect();
+    pub(crate) fn merge(&self, mut found: Vec<Candidate>) {
+        found.retain(|candidate| !self.is_claimed(candidate) && !self.is_left(candidate));
         let mut waiting = self.waiting();
         let ids: HashSet<(&str, &str)> = found.iter().map(|found| (&*found.partition, &*found.id)).collect();
         waiting.retain(|other| !ids.contains(&(&*other.partition, &*other.id)));
@@ -120,6 +121,20 @@ impl Candidates {
     fn is_claimed(&self, candidate: &Candidate) -> bool {
         let key = (candidate.partition.clone(), candidate.id.clone());
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).contains(&key)
+    }
+
+    /// Leaves a document to others until then: what searches find of it is not added.
+    pub(crate) fn leave(&self, partition: &str, id: &str, until: Instant) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        left.retain(|_, until| *until > now);
+        left.insert((partition.to_owned(), id.to_owned()), until);
+    }
+
+    fn is_left(&self, candidate: &Candidate) -> bool {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (candidate.partition.clone(), candidate.id.clone());
+        left.get(&key).is_some_and(|until| *until > Instant::now())
     }
 
     /// Waits for the next claim to be given free, from the time of this call on.

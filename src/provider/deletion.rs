@@ -12,6 +12,7 @@ use std::time::Duration;
 use duroxide::providers::{
     DeleteInstanceResult, InstanceFilter, ProviderAdmin, ProviderError, PruneOptions, PruneResult,
 };
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -21,12 +22,16 @@ use super::{CosmosDBProvider, Inner, unique};
 use crate::cosmos::client::Query;
 use crate::model::documents::{Changed, Outbox};
 use crate::model::keys::{self, SYSTEM_PARTITION};
+use crate::model::sizes;
 
 /// Instances a bulk operation takes on when the filter names no limit, as in duroxide's own providers.
 const BULK_LIMIT: u32 = 1000;
 
 /// A deletion belongs to the process that began it for so long; then others finish or undo it.
 const LEASE: Duration = Duration::from_secs(300);
+
+/// Instances that are marked, or purged, at the same time.
+const AT_ONCE: usize = 16;
 
 /// A deletion under way.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,13 +69,21 @@ struct Selected {
 }
 
 /// What one call of `purgeInstance` or `pruneExecutions` removed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Removed {
     status: String,
     executions: u64,
     events: u64,
     #[serde(default)]
     messages: u64,
+}
+
+impl Removed {
+    fn add(&mut self, more: &Self) {
+        self.executions += more.executions;
+        self.events += more.events;
+        self.messages += more.messages;
+    }
 }
 
 impl Inner {
@@ -85,6 +98,15 @@ impl Inner {
         }
         let partitions =
             ids.iter().map(|id| keys::instance_partition(operation, id)).collect::<Result<Vec<_>, _>>()?;
+        let bytes: usize = partitions.iter().map(|partition| sizes::escaped(partition) + 1).sum();
+        if bytes > sizes::TEXT_BYTES {
+            let what = format!(
+                "the ids of {} instances to delete together take {bytes} bytes, Cosmos DB takes {} in one document; delete fewer at a time, children before parents",
+                ids.len(),
+                sizes::TEXT_BYTES
+            );
+            return Err(ProviderError::permanent(operation, what));
+        }
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let mut deletion = Deletion {
             id: format!("d:{}", unique()),
@@ -121,21 +143,12 @@ impl Inner {
     /// Marks every instance, then makes sure that no child is left behind: a marked parent starts no more.
     async fn mark_all(&self, deletion: &Deletion, ids: &[String], force: bool) -> Result<(), ProviderError> {
         let operation = "delete_instances_atomic";
-        let argument = json!({ "deletionId": deletion.id, "force": force });
-        for (partition, id) in deletion.partitions.iter().zip(ids) {
-            let changed: Changed = self.procedure("markDeletion", partition, &argument).await?;
-            match changed.status.as_str() {
-                "marked" | "absent" => {}
-                "running" => {
-                    let what = format!(
-                        "Instance {id} is still running. Use force=true to delete anyway, or cancel first."
-                    );
-                    return Err(ProviderError::permanent(operation, what));
-                }
-                _ => {
-                    let what = format!("Instance {id} is being deleted by somebody else");
-                    return Err(ProviderError::retryable(operation, what));
-                }
+        let pairs: Vec<(&String, &String)> = deletion.partitions.iter().zip(ids).collect();
+        for some in pairs.chunks(AT_ONCE) {
+            let marks = some.iter().map(|(partition, id)| self.mark(deletion, partition, id, force));
+            // All of them: a mark still on its way must not arrive after it has been undone.
+            for marked in join_all(marks).await {
+                marked?;
             }
         }
         let marked: HashSet<&str> = deletion.partitions.iter().map(String::as_str).collect();
@@ -153,34 +166,68 @@ impl Inner {
         Ok(())
     }
 
+    async fn mark(
+        &self,
+        deletion: &Deletion,
+        partition: &str,
+        id: &str,
+        force: bool,
+    ) -> Result<(), ProviderError> {
+        let operation = "delete_instances_atomic";
+        let argument = json!({ "deletionId": deletion.id, "force": force });
+        let changed: Changed = self.procedure("markDeletion", partition, &argument).await?;
+        match changed.status.as_str() {
+            "marked" | "absent" => Ok(()),
+            "running" => {
+                let what = format!(
+                    "Instance {id} is still running. Use force=true to delete anyway, or cancel first."
+                );
+                Err(ProviderError::permanent(operation, what))
+            }
+            _ => {
+                let what = format!("Instance {id} is being deleted by somebody else");
+                Err(ProviderError::retryable(operation, what))
+            }
+        }
+    }
+
     async fn undo(&self, deletion: &Deletion) -> Result<(), ProviderError> {
         let argument = json!({ "deletionId": deletion.id, "undo": true });
-        for partition in &deletion.partitions {
-            let _: Changed = self.procedure("markDeletion", partition, &argument).await?;
+        for some in deletion.partitions.chunks(AT_ONCE) {
+            let undone = some.iter().map(|partition| self.procedure("markDeletion", partition, &argument));
+            for changed in join_all(undone).await {
+                let _: Changed = changed?;
+            }
             self.discovery.look_now(Kind::Turns);
         }
         self.forget(deletion).await
     }
 
     async fn purge_all(self: &Arc<Self>, deletion: &Deletion) -> Result<Removed, ProviderError> {
-        let mut total = Removed { status: String::new(), executions: 0, events: 0, messages: 0 };
-        for partition in &deletion.partitions {
-            loop {
-                let argument = json!({ "deletionId": deletion.id, "incarnation": unique() });
-                let removed: Removed = self.procedure("purgeInstance", partition, &argument).await?;
-                total.executions += removed.executions;
-                total.events += removed.events;
-                total.messages += removed.messages;
-                self.known.forget(partition);
-                match removed.status.as_str() {
-                    "purged" => break,
-                    "owes" => self.deliver_owed(partition).await?,
-                    _ => {}
-                }
+        let mut total = Removed::default();
+        for some in deletion.partitions.chunks(AT_ONCE) {
+            let purges = some.iter().map(|partition| self.purge(deletion, partition));
+            for removed in join_all(purges).await {
+                total.add(&removed?);
             }
         }
         self.forget(deletion).await?;
         Ok(total)
+    }
+
+    async fn purge(self: &Arc<Self>, deletion: &Deletion, partition: &str) -> Result<Removed, ProviderError> {
+        let mut total = Removed::default();
+        loop {
+            let argument = json!({ "deletionId": deletion.id, "incarnation": unique() });
+            let removed: Removed = self.procedure("purgeInstance", partition, &argument).await?;
+            total.add(&removed);
+            self.known.forget(partition);
+            match removed.status.as_str() {
+                "purged" => return Ok(total),
+                "owes" => self.deliver_owed(partition).await?,
+                _ => {}
+            }
+        }
     }
 
     /// Delivers what an instance still owes others; its deletion must not lose it.
@@ -275,6 +322,12 @@ impl Inner {
         let limit = filter.limit.unwrap_or(BULK_LIMIT);
         let mut text =
             format!("SELECT TOP @limit c.instanceId, c.completedAt FROM c WHERE {EXISTS} {condition}");
+        // Without one of these, running instances are selected too: they have no such time to be ordered by.
+        let ended = filter.completed_before.is_some() || !condition.is_empty();
+        if ended {
+            // With a bound the oldest are read off the index of the order, however many there are.
+            text.push_str(" AND c.completedAt > 0");
+        }
         if filter.completed_before.is_some() {
             text.push_str(" AND c.completedAt < @before");
         }
@@ -282,8 +335,6 @@ impl Inner {
         if let Some(before) = filter.completed_before {
             query = query.bind("@before", before);
         }
-        // Without one of these, running instances are selected too: they have no such time to be ordered by.
-        let ended = filter.completed_before.is_some() || !condition.is_empty();
         let finish = |query: Query| if ended { query.order_by("c.completedAt") } else { query };
         let mut rows: Vec<Selected> = Vec::new();
         match &filter.instance_ids {

@@ -5,6 +5,7 @@ mod candidates;
 mod commit;
 mod completion;
 mod counters;
+mod courtesy;
 mod deletion;
 mod discovery;
 mod handoff;
@@ -428,7 +429,11 @@ impl Provider for CosmosDBProvider {
         delay: Option<Duration>,
         ignore_attempt: bool,
     ) -> Result<(), ProviderError> {
-        self.inner.abandon_work(token, delay, ignore_attempt).await
+        self.inner.abandon_work(token, delay, ignore_attempt).await?;
+        match delay {
+            Some(delay) if !ignore_attempt => self.inner.leave_work(token, delay),
+            _ => Ok(()),
+        }
     }
 
     async fn renew_session_lock(

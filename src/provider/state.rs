@@ -18,14 +18,18 @@ impl Inner {
     pub(super) async fn text(
         &self,
         partition: &str,
-        payload: Payload,
+        mut payload: Payload,
     ) -> Result<Option<String>, ProviderError> {
-        match payload {
-            Payload::Inline(text) => Ok(Some(text)),
-            Payload::Stored { id, .. } => match self.client.read(partition, &id).await? {
-                Some(TextDocument::One { text }) => Ok(Some(text)),
-                Some(TextDocument::Many { .. }) | None => Ok(None),
-            },
+        loop {
+            let id = match payload {
+                Payload::Inline(text) => return Ok(Some(text)),
+                Payload::Stored { id, .. } => id,
+            };
+            payload = match self.client.read(partition, &id).await? {
+                Some(TextDocument::One { text }) => return Ok(Some(text)),
+                Some(TextDocument::Item { item }) => item,
+                Some(TextDocument::Many { .. }) | None => return Ok(None),
+            };
         }
     }
 
@@ -39,10 +43,11 @@ impl Inner {
             Payload::Inline(text) => Ok(Some(vec![text])),
             Payload::Stored { id, .. } => {
                 let document: Option<TextDocument> = self.client.read(partition, &id).await?;
-                Ok(document.map(|document| match document {
-                    TextDocument::One { text } => vec![text],
-                    TextDocument::Many { texts } => texts,
-                }))
+                Ok(match document {
+                    Some(TextDocument::One { text }) => Some(vec![text]),
+                    Some(TextDocument::Many { texts }) => Some(texts),
+                    Some(TextDocument::Item { .. }) | None => None,
+                })
             }
         }
     }

@@ -23,9 +23,9 @@ use crate::model::documents::{
 use crate::model::tokens::{self, Orchestration, TurnToken};
 use crate::model::{items, keys};
 
-/// History that a procedure may send along with a turn, in characters; the service's answers end at 4 MB. What is
-/// left is read page by page.
-const HISTORY_CHARS: usize = 1_500_000;
+/// How long the answer that brings a turn may be, in characters of JSON. The service's answers end at 4 MB, those of
+/// procedures perhaps at half of that. What is left is read separately.
+const ANSWER_CHARS: usize = 1_700_000;
 
 /// How long a turn takes with its commit, before any has been seen: orchestrations only decide, and do it at once.
 pub(crate) const USUAL_TURN: Duration = Duration::from_millis(10);
@@ -239,7 +239,7 @@ impl Inner {
             lock_id: unique(),
             lock_ms: millis(place.lock),
             filter: place.range,
-            history_chars: HISTORY_CHARS,
+            answer_chars: ANSWER_CHARS,
             known: self.known.known_history(partition),
         }
     }
@@ -433,7 +433,14 @@ impl Inner {
         if changed.status != "abandoned" {
             return Err(tokens::lost(operation));
         }
-        self.turn_ready(&token.partition, changed.ready_at, changed.now, None);
+        let mut ready_at = changed.ready_at;
+        if let Some(delay) = delay
+            && !ignore_attempt
+        {
+            self.leave_turn(&token, delay);
+            ready_at = ready_at.map(|at| at + self.courtesy().as_secs_f64() * 1000.0);
+        }
+        self.turn_ready(&token.partition, ready_at, changed.now, None);
         Ok(())
     }
 

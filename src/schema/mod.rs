@@ -189,19 +189,20 @@ async fn migrate(
     container: &mut Map<String, Value>,
     layout: u32,
 ) -> Result<(), ProviderError> {
+    // The last word on each property: one change of the container, whose index is rebuilt once.
+    let mut wanted = Map::new();
     for migration in MIGRATIONS.iter().filter(|migration| migration.number > layout) {
-        let has = |(name, value): (&String, &Value)| {
-            container.get(name).is_some_and(|found| includes(found, value))
-        };
-        if migration.container.iter().all(has) {
-            continue;
-        }
-        container.extend(migration.container.clone());
-        let body = encode("migrate", container)?;
-        send(client, "migrate", client.container(Method::PUT), body).await.map_err(|failure| {
-            permanent(format!("migration {} ({}) failed: {failure}", migration.number, migration.name))
-        })?;
+        wanted.extend(migration.container.clone());
     }
+    if wanted.iter().all(|(name, value)| container.get(name).is_some_and(|found| includes(found, value))) {
+        return Ok(());
+    }
+    container.extend(wanted);
+    let body = encode("migrate", container)?;
+    send(client, "migrate", client.container(Method::PUT), body).await.map_err(|failure| {
+        let latest = migrations::latest();
+        permanent(format!("migration of the container from layout {layout} to {latest} failed: {failure}"))
+    })?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use duroxide::providers::{ExecutionMetadata, Provider, ProviderAdmin, WorkItem};
-use duroxide::{Event, EventKind};
+use duroxide::{Event, EventKind, TagFilter};
 use duroxide_cosmos::{CosmosDBProvider, CosmosDBProviderConfig};
 use serde_json::json;
 
@@ -254,5 +254,158 @@ async fn a_deletion_survives_each_lost_answer() {
         assert_eq!(instances(&provider).await, Vec::<String>::new(), "answer {n}");
         assert_eq!(container.documents("$system", "c.type = 'deletion'").await.len(), 0, "answer {n}");
     }
+    container.delete().await;
+}
+
+/// What is deleted together is decided in one document, which names all of it.
+#[tokio::test]
+async fn more_instances_than_one_document_names_are_refused() {
+    let (provider, container) = support::provider().await;
+    let ids: Vec<String> = (0..50_000).map(|n| format!("{n:040}")).collect();
+    let requests = || provider.stats().values().map(|operation| operation.requests).sum::<u64>();
+    let before = requests();
+    let error = provider.delete_instances_atomic(&ids, true).await.expect_err("too many");
+    assert!(!error.is_retryable(), "{error}");
+    for part in ["50000 instances", "2150000 bytes", "2000000", "fewer"] {
+        assert!(error.message.contains(part), "{error}");
+    }
+    assert_eq!(requests(), before, "nothing was asked for");
+    container.delete().await;
+}
+
+fn activity(instance: &str, id: u64) -> WorkItem {
+    WorkItem::ActivityExecute {
+        instance: instance.into(),
+        execution_id: 1,
+        id,
+        name: "a".into(),
+        input: String::new(),
+        session_id: None,
+        tag: None,
+    }
+}
+
+fn completed(instance: &str, id: u64, result: String) -> WorkItem {
+    WorkItem::ActivityCompleted { instance: instance.into(), execution_id: 1, id, result }
+}
+
+/// Makes a running instance with `count` activities.
+async fn busy_instance(provider: &CosmosDBProvider, id: &str, count: u64) {
+    provider.enqueue_for_orchestrator(start(id), None).await.expect("queued");
+    let fetched = provider.fetch_orchestration_item(LOCK, Duration::ZERO, None).await.expect("no error");
+    let (_, token, _) = fetched.expect("a turn");
+    let work = (1..=count).map(|number| activity(id, number)).collect();
+    provider
+        .ack_orchestration_item(&token, 1, vec![event(id, 1)], work, Vec::new(), metadata(None), Vec::new())
+        .await
+        .expect("acknowledged");
+}
+
+async fn activity_token(provider: &CosmosDBProvider) -> Option<String> {
+    let fetched = provider.fetch_work_item(LOCK, Duration::ZERO, None, &TagFilter::default()).await;
+    fetched.expect("no error").map(|(_, token, _)| token)
+}
+
+/// Takes the instance's next turn; answers its history's length and how many messages it got.
+async fn turn_of(provider: &CosmosDBProvider, id: &str) -> (usize, usize) {
+    let fetched =
+        provider.fetch_orchestration_item(LOCK, Duration::from_secs(5), None).await.expect("no error");
+    let (item, ..) = fetched.expect("a turn");
+    assert_eq!(item.instance, id);
+    (item.history.len(), item.messages.len())
+}
+
+/// More activities than one call removes, some running: what they come to reaches no successor, and none of the
+/// others runs any more, however long it takes until the deletion is finished.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn activities_of_the_deleted_reach_no_successor() {
+    let mut config = support::config();
+    config.reconciler_interval = Duration::from_secs(3600);
+    let container = Container::of(&config);
+    let purges = Arc::new(AtomicUsize::new(0));
+    let provider = {
+        let purges = Arc::clone(&purges);
+        Faulty::provider(&config, move |what| match what {
+            "purgeInstance" if purges.fetch_add(1, Ordering::SeqCst) > 0 => Fate::Lost,
+            _ => Fate::Pass,
+        })
+        .await
+    };
+    busy_instance(&provider, "a", 300).await;
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        held.push(activity_token(&provider).await.expect("an activity"));
+    }
+    // Others' work waits behind all of it.
+    provider.enqueue_for_worker(activity("bystander", 1)).await.expect("queued");
+    let ids = ["a".to_owned()];
+    let deletion =
+        tokio::time::timeout(Duration::from_secs(2), provider.delete_instances_atomic(&ids, true)).await;
+    assert!(deletion.is_err(), "crashed in the middle");
+    assert!(container.documents("a", "c.type = 'work'").await.len() > 100, "the case under test");
+
+    config.reconciler_age_threshold = Duration::ZERO;
+    let other = CosmosDBProvider::new_with_config(config.clone()).await.expect("another process");
+    for (n, token) in held.iter().enumerate() {
+        let error = match n % 4 {
+            0 => other.renew_work_item_lock(token, LOCK).await,
+            1 => other.ack_work_item(token, None).await,
+            2 => other.ack_work_item(token, Some(completed("a", 1, "x".repeat(3000)))).await,
+            // With more than a request takes, so that it is sent ahead.
+            _ if n < 4 * 45 => other.ack_work_item(token, Some(completed("a", 1, "r".into()))).await,
+            _ => other.ack_work_item(token, Some(completed("a", 1, "x".repeat(1_900_000)))).await,
+        };
+        let error = error.expect_err("the activity is deleted");
+        assert!(!error.is_retryable() && error.message.contains("lock"), "{error}");
+    }
+    // The id is started again at once.
+    other.enqueue_for_orchestrator(start("a"), None).await.expect("queued");
+    let taken = other
+        .fetch_work_item(LOCK, Duration::from_secs(20), None, &TagFilter::default())
+        .await
+        .expect("no error");
+    let (item, token, _) = taken.expect("the work of others");
+    assert_eq!(item, activity("bystander", 1), "nothing of the deleted runs");
+    other.ack_work_item(&token, None).await.expect("acknowledged");
+    assert_eq!(activity_token(&other).await, None);
+
+    expire_lease(&container).await;
+    let third = other_process(&config).await;
+    finished(&container).await;
+    assert_eq!(turn_of(&third, "a").await, (0, 1), "a start, no completion");
+    assert_eq!(container.documents("a", "c.type != 'head'").await, Vec::<serde_json::Value>::new());
+    container.delete().await;
+}
+
+/// A deletion that is not decided yet loses nothing: what an activity comes to is there if it is taken back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_completion_survives_a_deletion_that_is_taken_back() {
+    let mut config = support::config();
+    config.reconciler_interval = Duration::from_secs(3600);
+    let container = Container::of(&config);
+    let marks = Arc::new(AtomicUsize::new(0));
+    let provider = {
+        let marks = Arc::clone(&marks);
+        Faulty::provider(&config, move |what| match what {
+            "markDeletion" if marks.fetch_add(1, Ordering::SeqCst) > 0 => Fate::Lost,
+            _ => Fate::Pass,
+        })
+        .await
+    };
+    instance(&provider, "b", 1, Vec::new()).await;
+    busy_instance(&provider, "a", 2).await;
+    let token = activity_token(&provider).await.expect("an activity");
+    let ids = ["a".to_owned(), "b".to_owned()];
+    let deletion =
+        tokio::time::timeout(Duration::from_secs(2), provider.delete_instances_atomic(&ids, true)).await;
+    assert!(deletion.is_err(), "crashed in the middle");
+    provider.renew_work_item_lock(&token, LOCK).await.expect("renewed");
+    provider.ack_work_item(&token, Some(completed("a", 1, "r".into()))).await.expect("acknowledged");
+
+    let other = other_process(&config).await;
+    expire_lease(&container).await;
+    finished(&container).await;
+    assert_eq!(turn_of(&other, "a").await, (1, 1), "the completion");
+    assert!(activity_token(&other).await.is_some(), "the other activity runs, too");
     container.delete().await;
 }

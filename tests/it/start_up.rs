@@ -29,7 +29,7 @@ async fn ten_at_once_on_nothing_all_succeed() {
         assert!(names.contains(name), "{name} in {names:?}");
     }
     let records = container.documents("$system", "c.type = 'schema'").await;
-    assert_eq!((records.len(), &records[0]["layout"]), (1, &json!(1)));
+    assert_eq!((records.len(), &records[0]["layout"]), (1, &json!(2)));
     container.delete().await;
 }
 
@@ -161,5 +161,31 @@ async fn an_empty_container_is_migrated() {
     container.create(properties(&container)).await;
     let provider = CosmosDBProvider::new_with_config(config).await.expect("a provider");
     assert_eq!(provider.stats()["migrate"].requests, 1);
+    container.delete().await;
+}
+
+/// A container of the first layout gets what later ones added, once.
+#[tokio::test]
+async fn an_earlier_layout_is_migrated() {
+    let config = support::config();
+    let container = Container::of(&config);
+    let first: serde_json::Value =
+        serde_json::from_str(include_str!("../../migrations/0001_container.json")).expect("JSON");
+    let mut properties = properties(&container);
+    for (name, value) in first["container"].as_object().expect("properties") {
+        properties[name] = value.clone();
+    }
+    container.create(properties).await;
+    let record = json!({
+        "id": "schema", "instanceId": "$system", "type": "schema", "layout": 1,
+        "applied": [{ "number": 1, "name": first["name"] }], "bundles": [],
+    });
+    container.upsert("$system", &record).await;
+    let provider = CosmosDBProvider::new_with_config(config.clone()).await.expect("a provider");
+    assert_eq!(provider.stats()["migrate"].requests, 1);
+    let record = container.documents("$system", "c.type = 'schema'").await.remove(0);
+    assert_eq!((&record["layout"], record["applied"].as_array().map(Vec::len)), (&json!(2), Some(2)));
+    let provider = CosmosDBProvider::new_with_config(config).await.expect("a provider");
+    assert!(!provider.stats().contains_key("migrate"), "nothing is left to do");
     container.delete().await;
 }

@@ -70,7 +70,7 @@ fn page(container: &Container, changes: &Changes, position: LogPosition, separat
         rows.join(","),
         rows.len()
     );
-    let work = QueryWork { index_entries: 0, documents: rows.len(), bytes_returned: body.len() };
+    let work = QueryWork { documents: rows.len(), bytes_returned: body.len(), ..QueryWork::default() };
     Reply::json(200, body)
         .charge(charge::query(work))
         .at(position)

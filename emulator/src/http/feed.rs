@@ -117,7 +117,7 @@ fn page(request: &Request, name: &str, rid: &str, rows: &[Value], identity: &str
     #[allow(clippy::cast_precision_loss)]
     body.insert("_count", Value::Number(page.len() as f64));
     let body = Value::from(body).to_json();
-    let work = QueryWork { index_entries: 0, documents: 0, bytes_returned: body.len() };
+    let work = QueryWork { bytes_returned: body.len(), ..QueryWork::default() };
     let reply = Reply::json(200, body)
         .charge(charge::query(work))
         .header(headers::ITEM_COUNT, &page.len().to_string());

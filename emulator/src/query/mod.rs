@@ -44,7 +44,7 @@ use crate::value::Value;
 pub(crate) use distribution::{ExecutionInfo, KeyFilter};
 // The store takes predicates apart.
 #[allow(unused_imports)]
-pub(crate) use plan::{Limit, Predicate, Test};
+pub(crate) use plan::{AggregatedPaths, Limit, Predicate, Test};
 
 use ast::{Origin, Projection, Select};
 
@@ -169,6 +169,11 @@ impl Query {
     /// Conditions of the form `a OR b`: predicates of each alternative, one of which every result meets.
     pub(crate) fn disjunctions(&self, context: &Context<'_>) -> Vec<Vec<Vec<Predicate>>> {
         plan::disjunctions(&self.select, &self.facts, context)
+    }
+
+    /// What an aggregate asks of documents, if it is no more than comparing and adding up properties.
+    pub(crate) fn aggregated_paths(&self) -> Option<AggregatedPaths> {
+        plan::aggregated_paths(&self.select)
     }
 
     /// The ORDER BY paths, `true` for descending, if all are plain paths of the document.

@@ -1,9 +1,10 @@
 //! What the store may know before it runs a query: conditions an index can serve, order and row limit.
 
 use super::Context;
-use super::ast::{BinaryOp, Expr, ExprKind, Origin, Select};
+use super::ast::{BinaryOp, Expr, ExprKind, Origin, Select, UnaryOp};
 use super::bind::Facts;
 use super::eval::Machine;
+use super::functions::aggregate::AggregateKind;
 use crate::value::Value;
 
 /// A condition every result document meets. The store may use any of them, or none, to find candidates; the
@@ -81,6 +82,70 @@ pub(super) fn order_by_paths(select: &Select) -> Option<Vec<(Vec<String>, bool)>
         return None;
     }
     select.order_by.iter().map(|item| Some((document_path(&item.expr)?, item.descending))).collect()
+}
+
+/// The properties an aggregate needs to know of each document, if that is all it needs.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AggregatedPaths {
+    /// Those that the filter compares with constants.
+    pub(crate) filtered: Vec<Vec<String>>,
+    /// Those that are counted, added up and so on.
+    pub(crate) values: Vec<Vec<String>>,
+}
+
+/// The properties that decide the result of a query made of aggregates over all documents that meet its filter.
+pub(super) fn aggregated_paths(select: &Select) -> Option<AggregatedPaths> {
+    let plain = is_over_documents(select)
+        && select.from.len() == 1
+        && select.group_by.is_empty()
+        && !select.aggregates.is_empty();
+    if !plain {
+        return None;
+    }
+    let mut paths = AggregatedPaths { filtered: Vec::new(), values: Vec::new() };
+    if !select.filter.as_ref().is_none_or(|filter| compares(filter, &mut paths.filtered)) {
+        return None;
+    }
+    for aggregate in &select.aggregates {
+        use AggregateKind as K;
+        match aggregate.kind {
+            K::Count | K::Sum | K::Avg | K::Min | K::Max if is_constant(&aggregate.arg) => {}
+            K::Count | K::Sum | K::Avg | K::Min | K::Max => {
+                paths.values.push(document_path(&aggregate.arg)?);
+            }
+            _ => return None,
+        }
+    }
+    Some(paths)
+}
+
+/// Whether a condition does nothing but compare properties with constants; which ones goes into `paths`.
+fn compares(expr: &Expr, paths: &mut Vec<Vec<String>>) -> bool {
+    use BinaryOp as B;
+    let mut property = |expr: &Expr| document_path(expr).map(|path| paths.push(path)).is_some();
+    match &expr.kind {
+        _ if is_constant(expr) => true,
+        ExprKind::Member { .. } => property(expr),
+        ExprKind::And(operands) | ExprKind::Or(operands) => {
+            operands.iter().all(|operand| compares(operand, paths))
+        }
+        ExprKind::Unary { op: UnaryOp::Not, operand } => compares(operand, paths),
+        ExprKind::Binary {
+            op: B::Equal | B::NotEqual | B::Less | B::LessOrEqual | B::Greater | B::GreaterOrEqual,
+            left,
+            right,
+        } => (is_constant(left) || property(left)) && (is_constant(right) || property(right)),
+        ExprKind::In { operand, list, .. } => property(operand) && list.iter().all(is_constant),
+        ExprKind::Between { operand, low, high, .. } => {
+            property(operand) && is_constant(low) && is_constant(high)
+        }
+        ExprKind::Call { function, args } => match (function.name, args.as_slice()) {
+            ("IS_DEFINED" | "IS_NULL", [value]) => property(value),
+            ("STARTSWITH", [value, prefix]) => property(value) && is_constant(prefix),
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 pub(super) fn is_over_documents(select: &Select) -> bool {

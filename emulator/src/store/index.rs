@@ -2,6 +2,7 @@
 //!
 //! Only paths made of property names are kept; values inside arrays are found by looking at the documents.
 
+use std::cmp::Ordering;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -26,13 +27,13 @@ struct Scalar(Value);
 impl Eq for Scalar {}
 
 impl PartialOrd for Scalar {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl Ord for Scalar {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+    fn cmp(&self, other: &Self) -> Ordering {
         self.0.total_cmp(&other.0)
     }
 }
@@ -122,16 +123,41 @@ impl Index {
         self.paths.get(&join(path)).map_or(0, |values| values.documents)
     }
 
-    /// The cost of reading `range`: its entries in scope, and the values it has to step over; `limit` at most.
+    /// The cost of reading `range`: its entries, and the values it has to step over; `limit` at most. Those of a
+    /// range of keys are not told apart from the others: counting them would cost as much as reading them.
     pub(crate) fn count(&self, range: &ValueRange, scope: &Scope, limit: usize) -> usize {
         let mut count = 0;
         for posting in self.postings(range) {
-            count += posting.within(scope).take(limit - count).count().max(1);
+            count += match scope {
+                Scope::Partition(_) => posting.behind(scope, None).take(limit - count).count().max(1),
+                Scope::Range { .. } => posting.len(),
+            };
             if count >= limit {
                 return limit;
             }
         }
         count
+    }
+
+    /// Up to `most` documents in any of `ranges` behind `after`, in the order of their keys; none at the end.
+    pub(crate) fn behind(
+        &self,
+        ranges: &[ValueRange],
+        scope: &Scope,
+        after: Option<&DocumentKey>,
+        most: usize,
+    ) -> Vec<DocumentKey> {
+        let postings = ranges.iter().flat_map(|range| self.postings(range));
+        let mut keys: Vec<&DocumentKey> =
+            postings.flat_map(|posting| posting.behind(scope, after).take(most)).collect();
+        if keys.len() > most {
+            keys.select_nth_unstable(most);
+            keys.truncate(most);
+        }
+        keys.sort_unstable();
+        // A document may be in several ranges.
+        keys.dedup();
+        keys.into_iter().cloned().collect()
     }
 
     /// The documents in `range`, group by group of equal values, in the order of the values.
@@ -153,6 +179,23 @@ impl Index {
                 .flat_map(move |values| values.postings.range(span.clone()))
                 .map(|(_, posting)| posting)
         })
+    }
+}
+
+impl ValueRange {
+    /// The part from `value` on, in the order of the values or against it.
+    pub(crate) fn from(mut self, value: &Value, descending: bool) -> Self {
+        for (low, high) in &mut self.spans {
+            let (bound, order) = if descending { (high, Ordering::Greater) } else { (low, Ordering::Less) };
+            let beyond = match &*bound {
+                Bound::Included(limit) | Bound::Excluded(limit) => limit.total_cmp(value) == order,
+                Bound::Unbounded => true,
+            };
+            if beyond {
+                *bound = Bound::Included(value.clone());
+            }
+        }
+        self
     }
 }
 
@@ -178,7 +221,7 @@ impl Iterator for Groups<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let posting = self.postings.next()?;
-        Some(posting.within(&self.scope).cloned().collect())
+        Some(posting.behind(&self.scope, None).cloned().collect())
     }
 }
 
@@ -204,11 +247,29 @@ impl Posting {
         }
     }
 
-    fn within(&self, scope: &Scope) -> impl Iterator<Item = &DocumentKey> {
+    /// In all of the container.
+    fn len(&self) -> usize {
+        match self {
+            Posting::One(_) => 1,
+            Posting::Many(keys) => keys.len(),
+        }
+    }
+
+    /// Those in scope, behind `after`.
+    fn behind(&self, scope: &Scope, after: Option<&DocumentKey>) -> impl Iterator<Item = &DocumentKey> {
         let (one, many) = match self {
-            Posting::One(key) => (scope.contains(&key.0).then_some(key), None),
+            Posting::One(key) => {
+                let wanted = scope.contains(&key.0) && after.is_none_or(|after| key > after);
+                (wanted.then_some(key), None)
+            }
             Posting::Many(keys) => {
-                (None, Some(keys.range((Bound::Included(scope.first()), Bound::Unbounded))))
+                let first = scope.first();
+                // After a split a page may be continued in a scope that begins behind its last document.
+                let start = match after {
+                    Some(after) if *after >= first => Bound::Excluded(after.clone()),
+                    _ => Bound::Included(first),
+                };
+                (None, Some(keys.range((start, Bound::Unbounded))))
             }
         };
         let scope = scope.clone();

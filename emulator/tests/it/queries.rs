@@ -333,6 +333,37 @@ async fn selective_queries_stay_cheap_as_the_container_grows() {
     assert!((2.3..2.6).contains(&empty), "{empty}");
 }
 
+/// Counts and sums load no documents where indexes tell all that is asked.
+#[tokio::test]
+async fn aggregates_are_read_from_the_index() {
+    let (_emulator, client) = start().await;
+    client
+        .setup_with(json!({"indexingPolicy": {
+            "includedPaths": [{"path": "/*"}], "excludedPaths": [{"path": "/no/*"}, {"path": "/number/?"}],
+        }}))
+        .await;
+    for at in 0..50 {
+        let body = json!({"id": at.to_string(), "pk": "a", "n": 2, "number": 2, "even": at % 2 == 0});
+        client.create(body).await.expect(201);
+    }
+    for (sql, result, loaded) in [
+        ("SELECT VALUE COUNT(1) FROM c", 50, 0),
+        ("SELECT VALUE COUNT(1) FROM c WHERE c.even = true", 25, 0),
+        ("SELECT VALUE SUM(c.n) FROM c WHERE c.even = true AND IS_DEFINED(c.n)", 50, 0),
+        ("SELECT VALUE SUM(c.number) FROM c WHERE c.even = true", 50, 25),
+        ("SELECT VALUE COUNT(1) FROM c WHERE c.even = true AND c.number = 2", 25, 25),
+        ("SELECT VALUE SUM(c.n + 1) FROM c WHERE c.even = true", 75, 25),
+        ("SELECT VALUE COUNT(1) FROM c WHERE CONTAINS(c.id, '1')", 14, 50),
+    ] {
+        let metrics = ("x-ms-documentdb-populatequerymetrics", "True");
+        let reply = client.query(sql, &[A, metrics]).await.expect(200);
+        assert_eq!(reply.documents(), [json!(result)], "{sql}");
+        let metrics = reply.header("x-ms-documentdb-query-metrics").unwrap();
+        assert!(metrics.contains(&format!("retrievedDocumentCount={loaded};")), "{sql}: {metrics}");
+        assert!((reply.charge() < 2.5) == (loaded == 0), "{sql}: {}", reply.charge());
+    }
+}
+
 #[tokio::test]
 async fn metrics_come_in_the_forms_clients_read() {
     let (_emulator, client) = start().await;

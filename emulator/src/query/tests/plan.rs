@@ -77,6 +77,38 @@ fn only_over_documents() {
 }
 
 #[test]
+fn aggregates_of_properties() {
+    let paths = |text: &str| {
+        let paths = Query::parse(text).unwrap().aggregated_paths()?;
+        Some(
+            [paths.filtered, paths.values]
+                .map(|paths| paths.iter().map(|path| path.join(".")).collect::<Vec<_>>().join(" ")),
+        )
+    };
+    for (query, filtered, values) in [
+        ("SELECT VALUE COUNT(1) FROM c", "", ""),
+        ("SELECT VALUE COUNT(1) FROM c WHERE c.a = 'x' AND IS_DEFINED(c.b)", "a b", ""),
+        ("SELECT VALUE SUM(c.n.m) FROM c WHERE c.a IN (1, 2) OR NOT c.b > @one", "a b", "n.m"),
+        ("SELECT MAX(c.n) AS most, COUNT(c.m) AS n FROM c WHERE STARTSWITH(c.a, 'x')", "a", "n m"),
+        ("SELECT AVG(c.n) FROM c WHERE c.a BETWEEN 1 AND 2 AND c.b != null", "a b", "n"),
+    ] {
+        assert_eq!(paths(query), Some([filtered.to_owned(), values.to_owned()]), "{query}");
+    }
+    for documents_needed in [
+        "SELECT VALUE c.a FROM c",
+        "SELECT VALUE COUNT(1) FROM c WHERE CONTAINS(c.a, 'x')",
+        "SELECT VALUE COUNT(1) FROM c WHERE UPPER(c.a) = 'X'",
+        "SELECT VALUE COUNT(1) FROM c WHERE c.a[0] = 1",
+        "SELECT VALUE COUNT(1) FROM c WHERE c.a + 1 = 2",
+        "SELECT VALUE SUM(c.a + 1) FROM c",
+        "SELECT VALUE COUNT(1) FROM c JOIN t IN c.ts",
+        "SELECT COUNT(1) AS n FROM c GROUP BY c.a",
+    ] {
+        assert_eq!(paths(documents_needed), None, "{documents_needed}");
+    }
+}
+
+#[test]
 fn order_and_limit() {
     let order = |text: &str| Query::parse(text).unwrap().order_by_paths();
     let path = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();

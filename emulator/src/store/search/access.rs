@@ -7,30 +7,43 @@ use crate::query::{Context, Limit, Predicate, Query, Test};
 use crate::value::Value;
 
 use super::super::container::{State, is_live};
-use super::super::index::{ValueRange, is_indexable};
+use super::super::index::{DocumentKey, ValueRange, is_indexable};
 use super::super::indexing::IndexingPolicy;
 use super::super::scope::Scope;
-use super::{Candidate, Search, Source};
+use super::{Candidate, Documents, Search, Source};
 
 impl Search<'_> {
-    /// The documents of the most selective predicate, or of the alternatives of a disjunction, in the order of
-    /// their keys; `None` when looking at all is as good.
-    pub(super) fn indexed(&self, query: &Query, context: &Context<'_>) -> Option<Vec<Candidate>> {
+    /// The ranges of the index that hold every result: that of the most selective predicate, or those of the
+    /// alternatives of a disjunction; `None` when looking at all documents is as good.
+    pub(super) fn indexed(&self, query: &Query, context: &Context<'_>) -> Option<Vec<ValueRange>> {
         let scope = self.scope();
-        let mut found = self.with_index(|state| {
+        self.with_index(|state| {
             let policy = &self.container().meta().definition.indexing;
             let ranges = value_ranges(query.sargable(context), policy);
-            let ranges = match most_selective(state, &ranges, &scope) {
-                Some(range) => vec![range.clone()],
-                None => union(state, query.disjunctions(context), policy, &scope)?,
-            };
-            let groups = ranges.iter().flat_map(|range| state.index.groups(range, &scope, false));
-            Some(self.load(state, groups).collect::<Vec<_>>())
-        })??;
-        found.sort_by(|(a, _), (b, _)| a.cmp(b));
-        // A document may meet several alternatives.
-        found.dedup_by(|(a, _), (b, _)| a == b);
-        Some(found)
+            match most_selective(state, &ranges, &scope) {
+                Some(range) => Some(vec![range.clone()]),
+                None => union(state, query.disjunctions(context), policy, &scope),
+            }
+        })?
+    }
+
+    /// Up to `most` documents in `ranges` behind `after`, expired ones included; none at the end. `None` when the
+    /// index does no longer tell.
+    pub(super) fn found(
+        &self,
+        ranges: &[ValueRange],
+        after: Option<&DocumentKey>,
+        most: usize,
+    ) -> Option<Vec<Candidate>> {
+        let scope = self.scope();
+        self.with_index(|state| {
+            let policy = &self.container().meta().definition.indexing;
+            if !ranges.iter().all(|range| policy.includes(&range.path)) {
+                return None;
+            }
+            let keys = state.index.behind(ranges, &scope, after, most).into_iter();
+            Some(keys.filter_map(|key| state.get(&key).map(|document| (key, document))).collect())
+        })?
     }
 
     /// The index range whose order is the query's, when reading it until there are `enough` rows gives the same
@@ -88,7 +101,7 @@ impl Search<'_> {
             Some((found, true))
         })
         .flatten()
-        .unwrap_or_else(|| (self.everything(), true))
+        .unwrap_or_else(|| (Documents::of(self, None).all(), true))
     }
 
     /// Looks at the index, if it describes what this search sees: a transaction's snapshot may be older.
@@ -106,7 +119,7 @@ impl Search<'_> {
     fn load<'s>(
         &self,
         state: &'s State,
-        groups: impl Iterator<Item = Vec<super::DocumentKey>> + 's,
+        groups: impl Iterator<Item = Vec<DocumentKey>> + 's,
     ) -> impl Iterator<Item = Candidate> + 's {
         let default_ttl = self.container().meta().definition.default_ttl;
         let now = self.now;
@@ -119,10 +132,10 @@ impl Search<'_> {
 
 /// Documents in the order of an index.
 pub(super) struct Ordered {
-    range: ValueRange,
-    descending: bool,
-    /// The range is to hold every document.
-    all: bool,
+    pub(super) range: ValueRange,
+    pub(super) descending: bool,
+    /// The range, with what earlier pages have passed of it, is to hold every document.
+    pub(super) all: bool,
 }
 
 /// Up to this many documents are sorted rather than read in order.
@@ -214,7 +227,7 @@ fn span(min: Option<Limit>, max: Option<Limit>) -> Option<(Bound<Value>, Bound<V
     Some((low, high))
 }
 
-fn is_scalar(value: &Value) -> bool {
+pub(super) fn is_scalar(value: &Value) -> bool {
     matches!(value, Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_))
 }
 

@@ -15,8 +15,9 @@ use super::sorted::SortedPosition;
 /// Where a page starts.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Position {
-    /// Behind `rows` rows of this document, or behind the document when `rows` is 0.
-    At { key: DocumentKey, rows: usize },
+    /// Behind `rows` rows of this document, or behind the document when `rows` is 0. `passed` counts the rows on
+    /// earlier pages, and those that OFFSET skips.
+    At { key: DocumentKey, rows: usize, passed: usize },
     /// Behind so many rows of the whole result.
     Offset(usize),
     /// At a document of an ordered result.
@@ -39,28 +40,28 @@ struct Token {
     r: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     o: Option<usize>,
-    /// Effective key, key, id, rows.
+    /// Effective key, key, id, rows, rows passed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    k: Option<(String, String, String, usize)>,
-    /// With `k`: the values in the order, as JSON (none for `undefined`), and the rows passed.
+    k: Option<(String, String, String, usize, usize)>,
+    /// With `k`: the values in the order, as JSON (none for `undefined`).
     #[serde(skip_serializing_if = "Option::is_none")]
-    s: Option<(Option<Vec<Option<String>>>, usize)>,
+    s: Option<(Option<Vec<Option<String>>>,)>,
 }
 
 impl Continuation {
     /// The token for the next page of `text`.
     pub(crate) fn encode(&self, text: &str) -> String {
         let (mut o, mut k, mut s) = (None, None, None);
-        let place = |(key, id): &DocumentKey, rows| {
-            Some((key.epk().to_string(), key.text().to_owned(), id.to_string(), rows))
+        let place = |(key, id): &DocumentKey, rows, passed| {
+            Some((key.epk().to_string(), key.text().to_owned(), id.to_string(), rows, passed))
         };
         match &self.position {
             Some(Position::Offset(offset)) => o = Some(*offset),
-            Some(Position::At { key, rows }) => k = place(key, *rows),
+            Some(Position::At { key, rows, passed }) => k = place(key, *rows, *passed),
             Some(Position::Sorted(SortedPosition { values, key, rows, passed })) => {
                 let text = |value: &Value| (!value.is_undefined()).then(|| value.to_json());
-                k = place(key, *rows);
-                s = Some((values.as_ref().map(|values| values.iter().map(text).collect()), *passed));
+                k = place(key, *rows, *passed);
+                s = Some((values.as_ref().map(|values| values.iter().map(text).collect()),));
             }
             None => {}
         }
@@ -86,12 +87,12 @@ impl Continuation {
         }
         let position = match (token.o, token.k, token.s) {
             (Some(offset), None, None) => Some(Position::Offset(offset)),
-            (None, Some((epk, key, id, rows)), sorted) => {
+            (None, Some((epk, key, id, rows, passed)), sorted) => {
                 let epk = Epk::parse(&epk).ok_or_else(invalid)?;
                 let key = (PartitionKey::from_parts(epk, key), id.into());
                 Some(match sorted {
-                    None => Position::At { key, rows },
-                    Some((texts, passed)) => {
+                    None => Position::At { key, rows, passed },
+                    Some((texts,)) => {
                         let values = texts.map(|texts| texts.iter().map(value).collect()).transpose()?;
                         Position::Sorted(SortedPosition { values, key, rows, passed })
                     }
@@ -138,7 +139,7 @@ mod tests {
             Some(Position::Offset(7)),
             sorted(None),
             sorted(Some(vec![Value::Undefined, Value::Null, "a".into()])),
-            Some(Position::At { key: key.clone(), rows: 3 }),
+            Some(Position::At { key: key.clone(), rows: 3, passed: 5 }),
         ] {
             let continuation = Continuation { range: Some(2), position };
             let token = continuation.encode("SELECT 1");

@@ -21,7 +21,7 @@ use crate::value::Value;
 
 use super::container::{Container, State, is_live};
 use super::document::Document;
-use super::index::DocumentKey;
+use super::index::{DocumentKey, ValueRange};
 use super::partition::Partition;
 use super::partition_key::PartitionKey;
 use super::scope::Scope;
@@ -99,13 +99,10 @@ impl Search<'_> {
     /// # Errors
     /// 400 for a continuation of something else.
     pub(crate) fn feed(&self) -> Result<Found, ServiceError> {
-        self.stream(
-            &mut Scan { search: self, done: false, buffer: Vec::new().into_iter() },
-            |document, rows| {
-                rows.push(document.value.clone());
-                Ok(())
-            },
-        )
+        self.stream(Documents::of(self, None), (0, usize::MAX), |document, rows| {
+            rows.push(document.value.clone());
+            Ok(())
+        })
     }
 
     /// The rows of a query.
@@ -118,11 +115,9 @@ impl Search<'_> {
         }
         let shape = query.shape();
         // Without FROM, and where a subquery reads the documents, rows do not belong to one document.
-        let whole = shape.top
-            || shape.order_by
+        let whole = shape.order_by
             || shape.aggregate
             || shape.distinct
-            || shape.offset_limit
             || shape.group_by
             || shape.subquery
             || !shape.from;
@@ -131,34 +126,33 @@ impl Search<'_> {
         }
         // A missing parameter is an error even where there are no documents.
         query.run(std::iter::empty(), context)?;
-        let run = |document: &Document, rows: &mut Vec<Value>| {
+        let window = query.window(context)?;
+        let query = query.without_window();
+        self.stream(Documents::of(self, self.indexed(&query, context)), window, |document, rows| {
             rows.extend(query.run(std::iter::once(&document.value), context)?);
             Ok(())
-        };
-        match self.indexed(query, context) {
-            Some(candidates) => {
-                self.stream(&mut Listed { candidates: candidates.into_iter().peekable() }, run)
-            }
-            None => self.stream(&mut Scan { search: self, done: false, buffer: Vec::new().into_iter() }, run),
-        }
+        })
     }
 
-    /// Rows document by document: the next page starts behind the last document, whatever changed in between.
+    /// Rows document by document, without those that `window` skips and those behind it: the next page starts
+    /// behind the last document, whatever changed in between.
     fn stream(
         &self,
-        documents: &mut dyn Documents,
+        mut documents: Documents<'_>,
+        (skipped, taken): (usize, usize),
         mut run: impl FnMut(&Document, &mut Vec<Value>) -> Result<(), ServiceError>,
     ) -> Result<Found, ServiceError> {
-        let (mut last, mut skip) = match &self.start {
-            None => (None, 0),
+        let (mut last, mut skip, mut passed) = match &self.start {
+            None => (None, 0, 0),
             // A document with rows left over is looked at again.
-            Some(Position::At { key, rows }) => (Some(key.clone()), *rows),
+            Some(Position::At { key, rows, passed }) => (Some(key.clone()), *rows, *passed),
             Some(_) => return Err(continuation::invalid()),
         };
+        let end = skipped.saturating_add(taken);
         let mut resume = last.clone().filter(|_| skip > 0);
         let mut found = Found::default();
         let mut rows = Vec::new();
-        loop {
+        while passed < end {
             let next = match resume.take() {
                 Some(key) => self.get(&key).map(|document| (key, document)),
                 None => documents.next(last.as_ref()),
@@ -169,22 +163,27 @@ impl Search<'_> {
                     skip = 0;
                     continue;
                 }
-                return Ok(found);
+                break;
             };
             rows.clear();
             run(&document, &mut rows)?;
             found.work.documents += 1;
             found.work.index_entries += 1;
             for (at, row) in rows.iter().enumerate().skip(skip) {
-                if !found.push(row, self.page_rows) {
+                if passed >= end {
+                    break;
+                }
+                if passed >= skipped && !found.push(row, self.page_rows) {
                     let (key, rows) = if at > 0 { (Some(key), at) } else { (last, 0) };
-                    found.next = key.map(|key| Position::At { key, rows });
+                    found.next = key.map(|key| Position::At { key, rows, passed });
                     return Ok(found);
                 }
+                passed += 1;
             }
             skip = 0;
             last = Some(key);
         }
+        Ok(found)
     }
 
     /// Rows of a query whose pages are cut out of the whole result, by offset.
@@ -194,8 +193,7 @@ impl Search<'_> {
             Some(Position::Offset(offset)) => *offset,
             Some(_) => return Err(continuation::invalid()),
         };
-        let (rows, mut work) = self.all_rows(query, context)?;
-        work.bytes_returned = 0;
+        let (rows, work) = self.all_rows(query, context)?;
         let mut found = Found { work, ..Found::default() };
         for (at, row) in rows.iter().enumerate().skip(offset) {
             if !found.push(row, self.page_rows) {
@@ -211,16 +209,24 @@ impl Search<'_> {
         query: &Query,
         context: &Context<'_>,
     ) -> Result<(Vec<Value>, QueryWork), ServiceError> {
-        let run = |documents: &[Candidate]| {
-            let rows = query.run(documents.iter().map(|(_, document)| &document.value), context)?;
-            let work =
-                QueryWork { index_entries: documents.len(), documents: documents.len(), bytes_returned: 0 };
-            Ok((rows, work))
+        let documents = Documents::of(self, self.indexed(query, context)).all();
+        let rows = query.run(documents.iter().map(|(_, document)| &document.value), context)?;
+        let (documents, none) = (documents.len(), QueryWork::default());
+        let work = match self.read_from_index(query) {
+            Some(0) => QueryWork { counted: documents, ..none },
+            Some(values) => QueryWork { aggregated: documents * values, ..none },
+            None => QueryWork { index_entries: documents, documents, ..none },
         };
-        run(&match self.indexed(query, context) {
-            Some(candidates) => candidates,
-            None => self.everything(),
-        })
+        Ok((rows, work))
+    }
+
+    /// How many values of each document an aggregate reads that the index alone answers; what it is filtered by comes
+    /// with it. Here the index only finds the documents, but the service would not load them.
+    fn read_from_index(&self, query: &Query) -> Option<usize> {
+        let policy = &self.container().meta().definition.indexing;
+        let paths = query.aggregated_paths()?;
+        let indexed = paths.filtered.iter().chain(&paths.values).all(|path| policy.includes(path));
+        indexed.then_some(paths.values.len())
     }
 
     /// Whether a document is there for this search.
@@ -249,13 +255,6 @@ impl Search<'_> {
         document.filter(|document| self.sees(document))
     }
 
-    fn everything(&self) -> Vec<Candidate> {
-        let mut all = self.collect_after(None, usize::MAX);
-        let default_ttl = self.container().meta().definition.default_ttl;
-        all.retain(|(_, document)| is_live(document, default_ttl, self.now));
-        all
-    }
-
     /// Up to `most` documents behind `after`, expired ones included.
     fn collect_after(&self, after: Option<&DocumentKey>, most: usize) -> Vec<Candidate> {
         match &self.source {
@@ -271,19 +270,19 @@ impl Search<'_> {
     }
 }
 
-/// Documents one after another, each behind a key.
-trait Documents {
-    fn next(&mut self, after: Option<&DocumentKey>) -> Option<Candidate>;
-}
-
-/// All documents in scope.
-struct Scan<'a> {
+/// Documents one after another in the order of their keys: all in scope, or those in ranges of the index.
+struct Documents<'a> {
     search: &'a Search<'a>,
+    ranges: Option<Vec<ValueRange>>,
     buffer: std::vec::IntoIter<Candidate>,
-    done: bool,
 }
 
-impl Documents for Scan<'_> {
+impl<'a> Documents<'a> {
+    fn of(search: &'a Search<'a>, ranges: Option<Vec<ValueRange>>) -> Self {
+        Self { search, ranges, buffer: Vec::new().into_iter() }
+    }
+
+    /// The first one behind `after`, which is the one before or where the search starts.
     fn next(&mut self, after: Option<&DocumentKey>) -> Option<Candidate> {
         let mut after = after.cloned();
         loop {
@@ -293,27 +292,29 @@ impl Documents for Scan<'_> {
                 }
                 after = Some(candidate.0);
             }
-            if self.done {
+            let chunk = self.chunk(after.as_ref(), CHUNK);
+            if chunk.is_empty() {
                 return None;
             }
-            let chunk = self.search.collect_after(after.as_ref(), CHUNK);
-            self.done = chunk.len() < CHUNK;
             self.buffer = chunk.into_iter();
         }
     }
-}
 
-/// Documents that the index found.
-struct Listed {
-    candidates: std::iter::Peekable<std::vec::IntoIter<Candidate>>,
-}
+    /// All of them.
+    fn all(mut self) -> Vec<Candidate> {
+        let mut all = self.chunk(None, usize::MAX);
+        all.retain(|(_, document)| self.search.sees(document));
+        all
+    }
 
-impl Documents for Listed {
-    fn next(&mut self, after: Option<&DocumentKey>) -> Option<Candidate> {
-        while let Some(after) = after
-            && self.candidates.next_if(|(key, _)| key <= after).is_some()
-        {}
-        self.candidates.next()
+    /// Up to `most` behind `after`, expired ones included; none at the end.
+    fn chunk(&mut self, after: Option<&DocumentKey>, most: usize) -> Vec<Candidate> {
+        let found = self.ranges.as_ref().map(|ranges| self.search.found(ranges, after, most));
+        if let Some(Some(found)) = found {
+            return found;
+        }
+        self.ranges = None;
+        self.search.collect_after(after, most)
     }
 }
 

@@ -11,7 +11,8 @@ use crate::query::{Context, Query};
 use crate::value::Value;
 
 use super::super::index::DocumentKey;
-use super::{Candidate, Found, LEAST_READ, Position, Search, continuation};
+use super::access::{Ordered, is_scalar};
+use super::{Candidate, Documents, Found, LEAST_READ, Position, Search, continuation};
 
 /// The paths of ORDER BY, `true` for descending.
 type Order = [(Vec<String>, bool)];
@@ -52,9 +53,11 @@ impl Search<'_> {
         };
         let page = SortedPage { search: self, query: &query.without_window(), order, context, start };
         let window = query.window(context)?;
-        let wanted = page.passed().saturating_add(self.page_rows).saturating_add(1);
-        let enough = query.row_limit(context).map_or(wanted, |limit| limit.min(wanted));
+        let wanted = window.0.saturating_sub(page.passed()).saturating_add(self.page_rows).saturating_add(1);
+        let limit = query.row_limit(context).unwrap_or(usize::MAX).saturating_sub(page.passed());
+        let enough = limit.min(wanted);
         if let Some(by) = self.order(query, context, enough) {
+            let by = page.rest(by);
             let mut take = enough.max(LEAST_READ);
             loop {
                 let (documents, complete) = self.ordered(&by, take);
@@ -65,10 +68,7 @@ impl Search<'_> {
                 take = take.saturating_mul(4);
             }
         }
-        let documents = match self.indexed(query, context) {
-            Some(candidates) => candidates,
-            None => self.everything(),
-        };
+        let documents = Documents::of(self, self.indexed(query, context)).all();
         Ok(page.cut(documents, window)?.0)
     }
 
@@ -97,6 +97,17 @@ impl SortedPage<'_> {
         self.start.as_ref().map_or(0, |start| start.passed)
     }
 
+    /// What is left of an order for this page.
+    fn rest(&self, order: Ordered) -> Ordered {
+        match self.start.as_ref().and_then(|start| start.values.as_ref()?.first()) {
+            // Others are in no index.
+            Some(value) if is_scalar(value) => {
+                Ordered { range: order.range.from(value, order.descending), ..order }
+            }
+            _ => order,
+        }
+    }
+
     /// The page's rows out of those of `documents`, and whether it ends before they do.
     fn cut(
         &self,
@@ -104,7 +115,7 @@ impl SortedPage<'_> {
         (skip, take): (usize, usize),
     ) -> Result<(Found, bool), ServiceError> {
         let work =
-            QueryWork { index_entries: documents.len(), documents: documents.len(), bytes_returned: 0 };
+            QueryWork { index_entries: documents.len(), documents: documents.len(), ..QueryWork::default() };
         let mut found = Found { work, ..Found::default() };
         let (last, mut passed) = (skip.saturating_add(take), self.passed());
         if take == 0 {

@@ -67,7 +67,7 @@ async fn random_container() -> (Arc<Container>, PartitionKey) {
     (container, key)
 }
 
-/// All pages of a query.
+/// All pages of a query, and the documents that were looked at for them.
 fn rows(source: &dyn Fn() -> Source<'static>, sql: &str, page_rows: usize) -> (Vec<String>, usize) {
     let query = Query::parse(sql).unwrap();
     let (mut rows, mut start, mut documents) = (Vec::new(), None, 0);
@@ -80,6 +80,51 @@ fn rows(source: &dyn Fn() -> Source<'static>, sql: &str, page_rows: usize) -> (V
             Some(next) => start = Some(next),
             None => return (rows, documents),
         }
+    }
+}
+
+/// A page takes up where the last one ended: the pages of a query together look at little more than one long page.
+#[tokio::test]
+async fn pages_look_at_no_document_again() {
+    let (container, key) = random_container().await;
+    let container: &'static Container = Box::leak(Box::new(container));
+    let key: &'static PartitionKey = Box::leak(Box::new(key));
+    let live = || Source::Live { container, scope: Scope::Partition(key.clone()) };
+    for (sql, looked_at) in [
+        ("SELECT c.id FROM c", 1),
+        ("SELECT c.id FROM c WHERE c.at > 300", 1),
+        ("SELECT c.id FROM c WHERE c.x IN (1, 2, 3) OR c.y = 5", 1),
+        ("SELECT TOP 100 c.id FROM c", 1),
+        ("SELECT c.id FROM c OFFSET 30 LIMIT 60", 1),
+        // Each page reads a few more than it shows.
+        ("SELECT c.id FROM c WHERE c.at > 300 ORDER BY c.at", 3),
+        ("SELECT c.id FROM c ORDER BY c.at DESC", 3),
+        ("SELECT TOP 100 c.id FROM c ORDER BY c.at DESC", 3),
+    ] {
+        let (one, at_once) = rows(&live, sql, 1000);
+        let (all, in_pages) = rows(&live, sql, 10);
+        assert!(one.len() > 30 && all == one, "{sql}: {} and {} rows", all.len(), one.len());
+        // A page ends with the first document that does not fit.
+        let most = looked_at * at_once + one.len() / 10 + 10;
+        assert!(in_pages <= most, "{sql}: {in_pages} documents in pages, {at_once} at once");
+    }
+}
+
+/// TOP and LIMIT end a scan.
+#[tokio::test]
+async fn limits_end_the_search() {
+    let (container, key) = random_container().await;
+    let container: &'static Container = Box::leak(Box::new(container));
+    let key: &'static PartitionKey = Box::leak(Box::new(key));
+    let live = || Source::Live { container, scope: Scope::Partition(key.clone()) };
+    for sql in [
+        "SELECT TOP 5 c.id FROM c",
+        "SELECT TOP 5 c.id FROM c WHERE c.at > 100",
+        "SELECT c.id FROM c WHERE c.at > 100 OFFSET 2 LIMIT 3",
+        "SELECT TOP 0 c.id FROM c",
+    ] {
+        let (found, examined) = rows(&live, sql, 1000);
+        assert!(found.len() <= 5 && examined <= 5, "{sql}: {examined} documents for {found:?}");
     }
 }
 
@@ -123,7 +168,15 @@ async fn index_and_scan_agree_to_the_order_of_equals() {
         "c.x < 1000 AND c.y < 3",
         "true",
     ] {
-        for order in ["", "ORDER BY c.x", "ORDER BY c.x DESC", "ORDER BY c.y", "ORDER BY c.id DESC"] {
+        for order in [
+            "",
+            "OFFSET 3 LIMIT 20",
+            "ORDER BY c.x OFFSET 3 LIMIT 20",
+            "ORDER BY c.x",
+            "ORDER BY c.x DESC",
+            "ORDER BY c.y",
+            "ORDER BY c.id DESC",
+        ] {
             for select in
                 ["SELECT c.id, c.x", "SELECT TOP 7 c.id, c.x", "SELECT DISTINCT c.x", "SELECT VALUE COUNT(1)"]
             {
