@@ -184,6 +184,17 @@ interface NewWork {
   lock?: { id: string; ms: number };
 }
 
+/** A deletion under way, in `$system`. */
+interface Deletion extends Stored {
+  /** When it is given to the reconcilers, in server ms: the end of its owner's lease. */
+  outboxAt: number;
+  /** Of the instances to delete. */
+  partitions: string[];
+  /** At most one of these is set, for good. */
+  committed: boolean;
+  undone: boolean;
+}
+
 interface Session extends Stored {
   session: string;
   owner: string;

@@ -213,8 +213,9 @@ pub(crate) struct Session {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Outbox {
     pub(crate) id: String,
-    #[serde(rename = "instanceId")]
-    pub(crate) partition: String,
+    /// When it was written, in ms by the server's clock; 0 for one that this process has just written.
+    #[serde(rename = "outboxAt")]
+    pub(crate) at: f64,
     #[serde(flatten)]
     pub(crate) message: OutboxMessage,
 }
