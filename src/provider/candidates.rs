@@ -233,4 +233,16 @@ mod tests {
         all.outdated(&lost);
         assert_eq!(slots(&all), [3]);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_to_others_is_found_later() {
+        let all = Candidates::default();
+        let left = candidate(1);
+        all.leave(&left.partition, &left.id, Instant::now() + std::time::Duration::from_secs(1));
+        all.merge(vec![candidate(1), candidate(2)]);
+        assert_eq!(slots(&all), [2]);
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        all.merge(vec![candidate(1)]);
+        assert_eq!(slots(&all), [1]);
+    }
 }

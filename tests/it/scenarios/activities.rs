@@ -178,3 +178,35 @@ async fn a_session_stays_with_a_worker_and_survives_it() {
     assert!(workers.ends_with(runtimes[0].0), "{workers}: the one that is left");
     world.end(runtimes.into_iter().map(|(_, runtime)| runtime)).await;
 }
+
+/// A session goes on in the next execution, with the same worker, also where that is of a newer version.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_survives_continue_as_new() {
+    let world = World::new().await;
+    let one = |ctx: OrchestrationContext, _: String| async move {
+        let worker = ctx.schedule_activity_on_session("Who", "", "s").await?;
+        ctx.continue_as_new_versioned("2.0.0", worker).await
+    };
+    let two = |ctx: OrchestrationContext, before: String| async move {
+        let mut workers = vec![before];
+        for _ in 0..3 {
+            workers.push(ctx.schedule_activity_on_session("Who", "", "s").await?);
+        }
+        Ok(workers.join(" "))
+    };
+    let mut runtimes = Vec::new();
+    for name in ["a", "b"] {
+        let who = move |_: ActivityContext, _: String| async move { Ok(name.to_owned()) };
+        let registry = OrchestrationRegistry::builder()
+            .register_versioned("o", "1.0.0", one)
+            .register_versioned("o", "2.0.0", two);
+        let options = RuntimeOptions { worker_node_id: Some(name.into()), ..options() };
+        let activities = activities().register("Who", who).build();
+        let provider = world.second_provider().await;
+        runtimes.push(world.runtime_on(&provider, activities, registry.build(), options).await);
+    }
+    world.client.start_orchestration_versioned("i", "o", "1.0.0", "").await.expect("started");
+    let workers = world.ended("i").await.expect("completes");
+    assert!(["a a a a", "b b b b"].contains(&&*workers), "{workers}");
+    world.end(runtimes).await;
+}

@@ -86,6 +86,37 @@ async fn cancellation_reaches_all_descendants() {
     world.end([runtime]).await;
 }
 
+/// A child that is cancelled by itself tells its parent, which goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parent_hears_of_a_cancelled_child() {
+    let world = World::new().await;
+    let parent = |ctx: OrchestrationContext, _: String| async move {
+        match ctx.schedule_sub_orchestration_with_id("waiting", "cancelled", "").await {
+            Ok(_) => Err("the child completed".into()),
+            Err(error) => ctx.schedule_activity("Echo", error).await,
+        }
+    };
+    let registry =
+        OrchestrationRegistry::builder().register("parent", parent).register("waiting", waiting).build();
+    let runtime = world.runtime(registry).await;
+    world.start("p", "parent", "").await;
+    world.until("cancelled", |kind| matches!(kind, EventKind::ExternalSubscribed { .. })).await;
+    world.client.cancel_instance("cancelled", "enough").await.expect("requested");
+    assert!(world.ended("p").await.expect("it goes on").contains("enough"));
+    world.end([runtime]).await;
+}
+
+/// Cancelled before any runtime has seen the start: no step is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancellation_waits_with_its_start() {
+    let world = World::new().await;
+    world.start("early", "waiting", "").await;
+    world.client.cancel_instance("early", "enough").await.expect("requested");
+    let runtime = world.runtime(OrchestrationRegistry::builder().register("waiting", waiting).build()).await;
+    assert!(world.ended("early").await.expect_err("cancelled").contains("enough"));
+    world.end([runtime]).await;
+}
+
 /// The child that loses a race is cancelled; its parent goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_losing_child_is_cancelled() {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use duroxide::providers::{ExecutionMetadata, Provider, SemverRange};
+use duroxide::providers::{DispatcherCapabilityFilter, ExecutionMetadata, Provider, SemverRange};
 use duroxide::runtime::{RuntimeOptions, UnregisteredBackoffConfig};
 use duroxide::{ActivityContext, EventKind, OrchestrationContext, OrchestrationRegistry};
 use semver::Version;
@@ -252,27 +252,35 @@ async fn attempts_of_an_activity_end() {
     world.end([runtime]).await;
 }
 
-/// An instance of a newer duroxide is left alone by this one, and everything else goes on.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pinned_instance_waits_for_its_runtime() {
-    let world = World::new().await;
-    world.provider.enqueue_for_orchestrator(start("pinned"), None).await.expect("queued");
+/// An instance whose current execution is pinned to a version of duroxide, with a turn that is ready.
+async fn pinned(world: &World, instance: &str, version: Version) {
+    world.provider.enqueue_for_orchestrator(start(instance), None).await.expect("queued");
     let lock = Duration::from_secs(30);
-    let fetched =
-        world.provider.fetch_orchestration_item(lock, Duration::ZERO, None).await.expect("no error");
-    let (_, token, _) = fetched.expect("a turn");
+    let nothing = DispatcherCapabilityFilter {
+        supported_duroxide_versions: vec![SemverRange::new(Version::new(0, 0, 0), Version::new(0, 0, 0))],
+    };
+    let fetched = world.provider.fetch_orchestration_item(lock, Duration::ZERO, Some(&nothing)).await;
+    let (item, token, _) = fetched.expect("no error").expect("a turn");
+    assert_eq!(item.instance, instance);
     let metadata = ExecutionMetadata {
         orchestration_name: Some("o".into()),
         orchestration_version: Some("1.0.0".into()),
-        pinned_duroxide_version: Some(Version::new(9, 0, 0)),
+        pinned_duroxide_version: Some(version),
         ..ExecutionMetadata::default()
     };
-    let again = vec![start("pinned")];
+    let again = vec![start(instance)];
     world
         .provider
         .ack_orchestration_item(&token, 1, Vec::new(), Vec::new(), again, metadata, Vec::new())
         .await
         .expect("acknowledged");
+}
+
+/// An instance of a newer duroxide is left alone by this one, and everything else goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pinned_instance_waits_for_its_runtime() {
+    let world = World::new().await;
+    pinned(&world, "pinned", Version::new(9, 0, 0)).await;
     let o = |_: OrchestrationContext, _: String| async move { Ok("done".to_owned()) };
     let registry = || OrchestrationRegistry::builder().register("o", o).build();
     let old = world.runtime(registry()).await;
@@ -284,4 +292,30 @@ async fn a_pinned_instance_waits_for_its_runtime() {
     let new = world.runtime_with(activities().build(), registry(), options).await;
     assert_eq!(world.ended("pinned").await, Ok("done".into()));
     world.end([new]).await;
+}
+
+/// Two runtimes of different ranges at once: each takes its own, also behind many of the other's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_runtime_takes_what_it_can_replay() {
+    let world = World::new().await;
+    // More of one kind than a search answers.
+    for n in 0..40 {
+        pinned(&world, &format!("one {n}"), Version::new(1, 5, n)).await;
+    }
+    for n in 0..3 {
+        pinned(&world, &format!("two {n}"), Version::new(2, 5, n)).await;
+    }
+    let mut runtimes = Vec::new();
+    for (name, major) in [("two", 2), ("one", 1)] {
+        let o = move |_: OrchestrationContext, _: String| async move { Ok(name.to_owned()) };
+        let registry = OrchestrationRegistry::builder().register("o", o).build();
+        let range = SemverRange::new(Version::new(major, 0, 0), Version::new(major, 99, 99));
+        let options = RuntimeOptions { supported_replay_versions: Some(range), ..options() };
+        let provider = world.second_provider().await;
+        runtimes.push(world.runtime_on(&provider, activities().build(), registry, options).await);
+        for n in 0..if major == 2 { 3 } else { 40 } {
+            assert_eq!(world.ended(&format!("{name} {n}")).await, Ok(name.into()));
+        }
+    }
+    world.end(runtimes).await;
 }
