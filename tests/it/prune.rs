@@ -20,7 +20,7 @@ const PAGES: u64 = 100;
 
 fn event(instance: &str, execution: u64, id: u64) -> Event {
     // Every tenth is long, and gets a document of its own.
-    let data = "x".repeat(if id % 10 == 0 { 5000 } else { 10 });
+    let data = "x".repeat(if id.is_multiple_of(10) { 5000 } else { 10 });
     Event::with_event_id(id, instance, execution, None, EventKind::ExternalEvent { name: "n".into(), data })
 }
 
@@ -72,7 +72,7 @@ async fn counted_once_whichever_answers_are_lost() {
         let calls = Arc::clone(&calls);
         // Of each call, the first answer.
         Faulty::provider(&config, move |what| match what {
-            "pruneExecutions" if calls.fetch_add(1, Ordering::SeqCst) % 2 == 0 => Fate::AnswerLost,
+            "pruneExecutions" if calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) => Fate::AnswerLost,
             _ => Fate::Pass,
         })
         .await
