@@ -17,6 +17,7 @@ mod lengths;
 mod locks;
 mod outage;
 mod processes;
+mod prune;
 mod queues;
 mod refusals;
 mod round_trips;
