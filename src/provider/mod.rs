@@ -14,6 +14,7 @@ mod known;
 mod leases;
 mod order;
 mod outbox;
+mod prune;
 mod queue;
 mod sessions;
 mod staging;
@@ -369,7 +370,7 @@ impl Provider for CosmosDBProvider {
         instance: &str,
         execution_id: u64,
     ) -> Result<Vec<Event>, ProviderError> {
-        self.inner.read_execution(instance, execution_id).await
+        self.inner.read_kept(instance, execution_id).await
     }
 
     async fn append_with_execution(

@@ -16,6 +16,7 @@ mod hand_off;
 mod lengths;
 mod locks;
 mod processes;
+mod prune;
 mod queues;
 mod refusals;
 mod round_trips;
