@@ -62,6 +62,14 @@ interface Execution {
   pinned?: number;
 }
 
+/** Earlier executions to remove, first and last one of each range, and what has been removed. */
+interface Pruning {
+  id: string;
+  ranges: [number, number][];
+  executions: number;
+  events: number;
+}
+
 interface Head extends Stored, Execution {
   incarnation: string;
   /** Grows with every change. */
@@ -83,6 +91,8 @@ interface Head extends Stored, Execution {
   lock?: TurnLock;
   /** Texts sent ahead under the lock, until the commit that refers to them. */
   staged?: string[];
+  /** The last prune; what it still has to remove is not there for readers. */
+  pruning?: Pruning;
   /** Set while the instance is being deleted; with `before`, documents up to that stamp are its remains. */
   deletion?: { id: string; before?: number };
   turns: { lock: string; nonce: string }[];

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{CosmosDBProvider, Inner};
 use crate::cosmos::client::Query;
-use crate::model::documents::{HEAD, Payload};
+use crate::model::documents::{HEAD, Payload, Pruning};
 use crate::model::keys;
 
 /// What administration needs of a head, or of the document of an earlier execution.
@@ -29,6 +29,8 @@ struct Record {
     parent: Option<String>,
     created_at: Option<f64>,
     updated_at: Option<f64>,
+    #[serde(default)]
+    pruning: Pruning,
 }
 
 /// An instance that exists has been acknowledged once; before that its head is only a queue.
@@ -135,6 +137,7 @@ impl ProviderAdmin for CosmosDBProvider {
             return Ok(Vec::new());
         };
         let mut executions: Vec<u64> = self.inner.executions(&partition, "VALUE c.execution").await?;
+        executions.retain(|execution| !head.pruning.hides(*execution));
         executions.push(head.execution);
         Ok(executions)
     }
@@ -144,7 +147,7 @@ impl ProviderAdmin for CosmosDBProvider {
         instance: &str,
         execution_id: u64,
     ) -> Result<Vec<Event>, ProviderError> {
-        self.inner.read_execution(instance, execution_id).await
+        self.inner.read_kept(instance, execution_id).await
     }
 
     async fn read_history(&self, instance: &str) -> Result<Vec<Event>, ProviderError> {
@@ -183,9 +186,12 @@ impl ProviderAdmin for CosmosDBProvider {
         let operation = "get_execution_info";
         let partition = keys::instance_partition(operation, instance)?;
         let current: Option<Record> = self.inner.client.read(&partition, HEAD).await?;
-        let record = match current.filter(|record| record.execution == execution_id) {
-            Some(record) => Some(record),
-            None => self.inner.client.read(&partition, &format!("x:{execution_id}")).await?,
+        let record = match current {
+            Some(current) if current.execution == execution_id => Some(current),
+            Some(current) if current.execution > execution_id && !current.pruning.hides(execution_id) => {
+                self.inner.client.read(&partition, &format!("x:{execution_id}")).await?
+            }
+            _ => None,
         };
         let record = record.ok_or_else(|| {
             let what = format!("Execution {execution_id} not found for instance {instance}");

@@ -1,4 +1,4 @@
-//! Deleting instances, all or none, over any number of partitions; pruning executions of one.
+//! Deleting instances, all or none, over any number of partitions.
 //!
 //! A deletion is a document of the system partition. Each instance is marked first: a marked one locks and
 //! commits no turn, so nothing new can come of it. If all could be marked, writing "committed" into the
@@ -12,14 +12,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use duroxide::providers::{
-    DeleteInstanceResult, InstanceFilter, ProviderAdmin, ProviderError, PruneOptions, PruneResult,
-};
+use duroxide::providers::{DeleteInstanceResult, InstanceFilter, ProviderAdmin, ProviderError};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::admin::{EXISTS, IN_VALUES, not_found};
+use super::admin::{EXISTS, IN_VALUES};
 use super::discovery::Kind;
 use super::{CosmosDBProvider, Inner, unique};
 use crate::cosmos::client::Query;
@@ -69,13 +67,12 @@ struct Selected {
     completed_at: Option<f64>,
 }
 
-/// What one call of `purgeInstance` or `pruneExecutions` removed.
+/// What one call of `purgeInstance` removed.
 #[derive(Debug, Default, Deserialize)]
 struct Removed {
     status: String,
     executions: u64,
     events: u64,
-    #[serde(default)]
     messages: u64,
 }
 
@@ -318,7 +315,7 @@ impl Inner {
     }
 
     /// Instances a filter selects, as many as it allows, those that ended first first.
-    async fn filtered(
+    pub(super) async fn filtered(
         &self,
         operation: &str,
         filter: &InstanceFilter,
@@ -360,67 +357,5 @@ impl Inner {
         });
         rows.truncate(limit as usize);
         Ok(rows.iter().map(|row| keys::partition_instance(&row.instance_id).to_owned()).collect())
-    }
-
-    pub(super) async fn prune(
-        &self,
-        instance: &str,
-        options: &PruneOptions,
-    ) -> Result<PruneResult, ProviderError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Earlier {
-            execution: u64,
-            status: Option<String>,
-            completed_at: Option<f64>,
-        }
-        let operation = "prune_executions";
-        let partition = keys::instance_partition(operation, instance)?;
-        let Some(head) = self.head(&partition).await?.filter(|head| head.name.is_some()) else {
-            return Err(not_found(operation, instance));
-        };
-        let earlier: Vec<Earlier> =
-            self.executions(&partition, "c.execution, c.status, c.completedAt").await?;
-        // The current execution is the first of those to keep.
-        let keep = options.keep_last.unwrap_or(1).max(1) as usize - 1;
-        let kept = earlier.len().saturating_sub(keep);
-        let prunable = |record: &&Earlier| {
-            let ended_in_time = options.completed_before.is_none_or(|before| {
-                // Stored times are whole numbers far below 2^53.
-                #[allow(clippy::cast_precision_loss)]
-                record.completed_at.is_some_and(|at| at < before as f64)
-            });
-            record.execution < head.execution && record.status.as_deref() != Some("Running") && ended_in_time
-        };
-        let executions: Vec<u64> =
-            earlier[..kept].iter().filter(prunable).map(|record| record.execution).collect();
-        let mut result = PruneResult { instances_processed: 1, ..PruneResult::default() };
-        if executions.is_empty() {
-            return Ok(result);
-        }
-        loop {
-            let argument = json!({ "executions": executions });
-            let removed: Removed = self.procedure("pruneExecutions", &partition, &argument).await?;
-            result.executions_deleted += removed.executions;
-            result.events_deleted += removed.events;
-            if removed.status == "pruned" {
-                return Ok(result);
-            }
-        }
-    }
-
-    pub(super) async fn prune_bulk(
-        &self,
-        filter: &InstanceFilter,
-        options: &PruneOptions,
-    ) -> Result<PruneResult, ProviderError> {
-        let mut total = PruneResult::default();
-        for id in self.filtered("prune_executions_bulk", filter, "").await? {
-            let pruned = self.prune(&id, options).await?;
-            total.instances_processed += pruned.instances_processed;
-            total.executions_deleted += pruned.executions_deleted;
-            total.events_deleted += pruned.events_deleted;
-        }
-        Ok(total)
     }
 }
