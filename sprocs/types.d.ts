@@ -62,6 +62,14 @@ interface Execution {
   pinned?: number;
 }
 
+/** Earlier executions to remove, first and last one of each range, and what has been removed. */
+interface Pruning {
+  id: string;
+  ranges: [number, number][];
+  executions: number;
+  events: number;
+}
+
 interface Head extends Stored, Execution {
   incarnation: string;
   /** Grows with every change. */
@@ -69,6 +77,8 @@ interface Head extends Stored, Execution {
   slot: number;
   /** Absent while no message waits; see `setTurnReadyAt`. */
   turnReadyAt?: number;
+  /** Messages in the queue, while it is not locked: what queue depths add up. */
+  waiting?: number;
   lastStamp: number;
   inbox: InlineMessage[];
   /**
@@ -81,6 +91,8 @@ interface Head extends Stored, Execution {
   lock?: TurnLock;
   /** Texts sent ahead under the lock, until the commit that refers to them. */
   staged?: string[];
+  /** The last prune; what it still has to remove is not there for readers. */
+  pruning?: Pruning;
   /** Set while the instance is being deleted; with `before`, documents up to that stamp are its remains. */
   deletion?: { id: string; before?: number };
   turns: { lock: string; nonce: string }[];
@@ -164,6 +176,8 @@ interface Work extends Stored {
   tag?: string;
   session?: string;
   attempts: number;
+  /** While it is not locked: what queue depths count. */
+  waiting?: 1;
   lock?: { id: string; until: number };
   nonce?: string;
   /** Nonce of the last call that gave it back. */
@@ -183,6 +197,17 @@ interface NewWork {
   session?: string;
   /** A worker that waits takes it at once. */
   lock?: { id: string; ms: number };
+}
+
+/** A deletion under way, in `$system`. */
+interface Deletion extends Stored {
+  /** When it is given to the reconcilers, in server ms: the end of its owner's lease. */
+  outboxAt: number;
+  /** Of the instances to delete. */
+  partitions: string[];
+  /** At most one of these is set, for good. */
+  committed: boolean;
+  undone: boolean;
 }
 
 interface Session extends Stored {

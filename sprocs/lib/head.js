@@ -187,7 +187,8 @@ function hasContext(head, now) {
 }
 
 /**
- * Sets when the head next deserves an orchestration dispatcher; leaves it out of the index if never.
+ * Sets when the head next deserves an orchestration dispatcher, and how many messages wait for one; leaves it out
+ * of the indexes if never, and if none.
  *
  * Messages for an instance that has not started wait for its start, except when all of them are queue
  * messages: those are dropped by the next fetch. Messages that overtake a hidden start wait for it, too.
@@ -195,8 +196,9 @@ function hasContext(head, now) {
  * @param {Head} head
  */
 function setTurnReadyAt(head) {
+  delete head.turnReadyAt;
+  delete head.waiting;
   if (head.deletion) {
-    delete head.turnReadyAt;
     return;
   }
   if (head.lock) {
@@ -212,8 +214,7 @@ function setTurnReadyAt(head) {
   const starts = head.execution > 0 || head.startAt !== undefined;
   if (at < Infinity && (starts || onlyQueueMessages)) {
     head.turnReadyAt = head.execution > 0 ? at : Math.max(at, head.startAt || 0);
-  } else {
-    delete head.turnReadyAt;
+    head.waiting = head.inbox.length + head.backlog.count;
   }
 }
 

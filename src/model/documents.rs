@@ -136,6 +136,21 @@ pub(crate) struct Head {
     pub(crate) custom_status_version: u64,
     #[serde(default)]
     pub(crate) has_kv: bool,
+    #[serde(default)]
+    pub(crate) pruning: Pruning,
+}
+
+/// Earlier executions that are being removed: ranges, first and last one of each.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Pruning {
+    pub(crate) ranges: Vec<(u64, u64)>,
+}
+
+impl Pruning {
+    /// Whether an execution is no longer there for readers.
+    pub(crate) fn hides(&self, execution: u64) -> bool {
+        self.ranges.iter().any(|(first, last)| (*first..=*last).contains(&execution))
+    }
 }
 
 /// What this process remembers of a head, to know without asking, or with a cheap question, what is new.
@@ -213,8 +228,9 @@ pub(crate) struct Session {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Outbox {
     pub(crate) id: String,
-    #[serde(rename = "instanceId")]
-    pub(crate) partition: String,
+    /// When it was written, in ms by the server's clock; 0 for one that this process has just written.
+    #[serde(rename = "outboxAt")]
+    pub(crate) at: f64,
     #[serde(flatten)]
     pub(crate) message: OutboxMessage,
 }

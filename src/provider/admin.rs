@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{CosmosDBProvider, Inner};
 use crate::cosmos::client::Query;
-use crate::model::documents::{HEAD, Payload};
+use crate::model::documents::{HEAD, Payload, Pruning};
 use crate::model::keys;
 
 /// What administration needs of a head, or of the document of an earlier execution.
@@ -29,6 +29,8 @@ struct Record {
     parent: Option<String>,
     created_at: Option<f64>,
     updated_at: Option<f64>,
+    #[serde(default)]
+    pruning: Pruning,
 }
 
 /// An instance that exists has been acknowledged once; before that its head is only a queue.
@@ -76,7 +78,8 @@ impl Inner {
         Ok(rows.into_iter().map(|row| keys::partition_instance(&row.instance_id).to_owned()).collect())
     }
 
-    /// The sum of a one-number query over all physical partitions.
+    /// The sum of a one-number query over all physical partitions. Documents are not loaded for it if the properties
+    /// in it are indexed, and nothing is done with them but comparing and adding up.
     async fn total(&self, expression: &str, condition: &str) -> Result<u64, ProviderError> {
         let query = Query::new("count", format!("SELECT VALUE {expression} FROM c WHERE {condition}"));
         let parts: Vec<f64> = self.client.query_all(&query).await?;
@@ -134,6 +137,7 @@ impl ProviderAdmin for CosmosDBProvider {
             return Ok(Vec::new());
         };
         let mut executions: Vec<u64> = self.inner.executions(&partition, "VALUE c.execution").await?;
+        executions.retain(|execution| !head.pruning.hides(*execution));
         executions.push(head.execution);
         Ok(executions)
     }
@@ -143,7 +147,7 @@ impl ProviderAdmin for CosmosDBProvider {
         instance: &str,
         execution_id: u64,
     ) -> Result<Vec<Event>, ProviderError> {
-        self.inner.read_execution(instance, execution_id).await
+        self.inner.read_kept(instance, execution_id).await
     }
 
     async fn read_history(&self, instance: &str) -> Result<Vec<Event>, ProviderError> {
@@ -182,9 +186,12 @@ impl ProviderAdmin for CosmosDBProvider {
         let operation = "get_execution_info";
         let partition = keys::instance_partition(operation, instance)?;
         let current: Option<Record> = self.inner.client.read(&partition, HEAD).await?;
-        let record = match current.filter(|record| record.execution == execution_id) {
-            Some(record) => Some(record),
-            None => self.inner.client.read(&partition, &format!("x:{execution_id}")).await?,
+        let record = match current {
+            Some(current) if current.execution == execution_id => Some(current),
+            Some(current) if current.execution > execution_id && !current.pruning.hides(execution_id) => {
+                self.inner.client.read(&partition, &format!("x:{execution_id}")).await?
+            }
+            _ => None,
         };
         let record = record.ok_or_else(|| {
             let what = format!("Execution {execution_id} not found for instance {instance}");
@@ -217,16 +224,13 @@ impl ProviderAdmin for CosmosDBProvider {
         })
     }
 
+    /// Answered from indexes, too: no waiting message or activity is loaded for it.
     async fn get_queue_depths(&self) -> Result<QueueDepths, ProviderError> {
         let count = |total: u64| usize::try_from(total).unwrap_or(usize::MAX);
-        // The index of what waits, not of all heads: runtimes ask for this once a minute.
-        let waiting = "c.turnReadyAt > 0 AND NOT IS_DEFINED(c.lock)";
-        let messages = "SUM(ARRAY_LENGTH(c.inbox) + c.backlog.count)";
+        let (messages, work) = ("c.type = 'head' AND c.waiting > 0", "c.type = 'work' AND c.waiting > 0");
         Ok(QueueDepths {
-            orchestrator_queue: count(self.inner.total(messages, waiting).await?),
-            worker_queue: count(
-                self.inner.total("COUNT(1)", "c.type = 'work' AND NOT IS_DEFINED(c.lock)").await?,
-            ),
+            orchestrator_queue: count(self.inner.total("SUM(c.waiting)", messages).await?),
+            worker_queue: count(self.inner.total("COUNT(1)", work).await?),
             // Timers are hidden messages of the orchestrator queue.
             timer_queue: 0,
         })

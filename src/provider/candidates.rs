@@ -1,7 +1,7 @@
 //! Documents that deserve a dispatcher, as far as this process knows: found by discovery, or made ready by its
 //! own writes.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
@@ -39,6 +39,8 @@ pub(crate) struct Candidates {
     /// Those that some dispatcher is locking right now.
     in_flight: Mutex<HashSet<(String, String)>>,
     released: Notify,
+    /// Those that this process could not do, and until when it leaves them to others.
+    left: Mutex<HashMap<(String, String), Instant>>,
 }
 
 impl Candidates {
@@ -61,9 +63,8 @@ impl Candidates {
     }
 
     /// Adds what a search has found, in its order, before what is only known from own writes.
-    pub(crate) fn merge(&self, found: Vec<Candidate>) {
-        let found: Vec<Candidate> =
-            found.into_iter().filter(|candidate| !self.is_claimed(candidate)).collect();
+    pub(crate) fn merge(&self, mut found: Vec<Candidate>) {
+        found.retain(|candidate| !self.is_claimed(candidate) && !self.is_left(candidate));
         let mut waiting = self.waiting();
         let ids: HashSet<(&str, &str)> = found.iter().map(|found| (&*found.partition, &*found.id)).collect();
         waiting.retain(|other| !ids.contains(&(&*other.partition, &*other.id)));
@@ -101,9 +102,13 @@ impl Candidates {
         self.waiting().iter().find(|candidate| may_take(candidate)).map(|candidate| candidate.learnt)
     }
 
-    /// A race for `candidate` was lost: what was learnt when it was is out of date, too.
-    pub(crate) fn outdated(&self, candidate: &Candidate) {
-        self.waiting().retain(|other| other.learnt > candidate.learnt);
+    /// A race for `candidate` was lost: what was learnt when it was is out of date, too. Answers whether there was
+    /// more of that, which then has to be looked for.
+    pub(crate) fn outdated(&self, candidate: &Candidate) -> bool {
+        let mut waiting = self.waiting();
+        let before = waiting.len();
+        waiting.retain(|other| other.learnt > candidate.learnt);
+        waiting.len() < before
     }
 
     /// Marks a candidate as being locked. `None`: somebody else of this process is doing that.
@@ -116,6 +121,20 @@ impl Candidates {
     fn is_claimed(&self, candidate: &Candidate) -> bool {
         let key = (candidate.partition.clone(), candidate.id.clone());
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).contains(&key)
+    }
+
+    /// Leaves a document to others until then: what searches find of it is not added.
+    pub(crate) fn leave(&self, partition: &str, id: &str, until: Instant) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        left.retain(|_, until| *until > now);
+        left.insert((partition.to_owned(), id.to_owned()), until);
+    }
+
+    fn is_left(&self, candidate: &Candidate) -> bool {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (candidate.partition.clone(), candidate.id.clone());
+        left.get(&key).is_some_and(|until| *until > Instant::now())
     }
 
     /// Waits for the next claim to be given free, from the time of this call on.
@@ -215,7 +234,19 @@ mod tests {
         let lost = candidate(1);
         all.push(Candidate { learnt: lost.learnt, ..candidate(2) });
         all.push(Candidate { learnt: lost.learnt + std::time::Duration::from_millis(1), ..candidate(3) });
-        all.outdated(&lost);
+        assert!(all.outdated(&lost) && !all.outdated(&lost));
         assert_eq!(slots(&all), [3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_to_others_is_found_later() {
+        let all = Candidates::default();
+        let left = candidate(1);
+        all.leave(&left.partition, &left.id, Instant::now() + std::time::Duration::from_secs(1));
+        all.merge(vec![candidate(1), candidate(2)]);
+        assert_eq!(slots(&all), [2]);
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        all.merge(vec![candidate(1)]);
+        assert_eq!(slots(&all), [1]);
     }
 }

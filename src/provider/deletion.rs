@@ -1,62 +1,62 @@
-//! Deleting instances, all or none, over any number of partitions; pruning executions of one.
+//! Deleting instances, all or none, over any number of partitions.
 //!
 //! A deletion is a document of the system partition. Each instance is marked first: a marked one locks and
 //! commits no turn, so nothing new can come of it. If all could be marked, writing "committed" into the
 //! document decides; then each is purged. Whoever crashes in between, the reconciler of some process finishes:
 //! a committed deletion is purged, one that was not is undone.
+//!
+//! Nobody waits for a mark: of two deletions that overlap, each may find the other's marks, and both are refused.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use duroxide::providers::{
-    DeleteInstanceResult, InstanceFilter, ProviderAdmin, ProviderError, PruneOptions, PruneResult,
-};
+use duroxide::providers::{DeleteInstanceResult, InstanceFilter, ProviderAdmin, ProviderError};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::admin::{EXISTS, IN_VALUES, not_found};
+use super::admin::{EXISTS, IN_VALUES};
 use super::discovery::Kind;
 use super::{CosmosDBProvider, Inner, unique};
 use crate::cosmos::client::Query;
-use crate::model::documents::{Changed, Outbox};
+use crate::model::documents::Changed;
 use crate::model::keys::{self, SYSTEM_PARTITION};
+use crate::model::sizes;
+
+const OPERATION: &str = "delete_instances_atomic";
 
 /// Instances a bulk operation takes on when the filter names no limit, as in duroxide's own providers.
 const BULK_LIMIT: u32 = 1000;
 
-/// A deletion belongs to the process that began it for so long; then others finish or undo it.
-const LEASE: Duration = Duration::from_secs(300);
+/// A deletion belongs to the process that works on it for so long, by the server's clock; then others finish or undo
+/// it. Renewed several times in that time.
+const LEASE: Duration = Duration::from_secs(60);
 
 /// Instances that are marked, or purged, at the same time.
 const AT_ONCE: usize = 16;
 
-/// A deletion under way.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// A deletion under way; `stepDeletion` writes it.
+#[derive(Debug, Deserialize)]
 struct Deletion {
     id: String,
-    instance_id: String,
-    #[serde(rename = "type")]
-    kind: String,
-    /// When it is given to the reconciler, in ms. By the client's clock, which does no harm: undoing and
-    /// committing exclude each other by the document's etag.
-    outbox_at: u64,
     partitions: Vec<String>,
     committed: bool,
-    /// Somebody has taken it upon himself to undo it: it can no longer be committed.
+    /// It can no longer be committed.
     #[serde(default)]
     undone: bool,
-    #[serde(rename = "_etag", skip_serializing)]
-    etag: Option<String>,
 }
 
-impl Deletion {
-    /// Whether the same has been decided of both.
-    fn agrees(&self, other: &Self) -> bool {
-        (self.committed, self.undone) == (other.committed, other.undone)
-    }
+/// What becomes of a deletion next.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Step {
+    Begin,
+    Hold,
+    Commit,
+    Undo,
+    End,
 }
 
 /// An instance that a filter selects.
@@ -67,13 +67,12 @@ struct Selected {
     completed_at: Option<f64>,
 }
 
-/// What one call of `purgeInstance` or `pruneExecutions` removed.
+/// What one call of `purgeInstance` removed.
 #[derive(Debug, Default, Deserialize)]
 struct Removed {
     status: String,
     executions: u64,
     events: u64,
-    #[serde(default)]
     messages: u64,
 }
 
@@ -86,42 +85,50 @@ impl Removed {
 }
 
 impl Inner {
+    /// Deletes in a task of its own: a caller that goes away must not leave marked instances behind.
     pub(super) async fn delete_instances(
         self: &Arc<Self>,
         ids: &[String],
         force: bool,
     ) -> Result<DeleteInstanceResult, ProviderError> {
-        let operation = "delete_instances_atomic";
         if ids.is_empty() {
             return Ok(DeleteInstanceResult::default());
         }
         let partitions =
-            ids.iter().map(|id| keys::instance_partition(operation, id)).collect::<Result<Vec<_>, _>>()?;
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let mut deletion = Deletion {
-            id: format!("d:{}", unique()),
-            instance_id: SYSTEM_PARTITION.to_owned(),
-            kind: "deletion".to_owned(),
-            outbox_at: super::millis(now + LEASE),
-            partitions,
-            committed: false,
-            undone: false,
-            etag: None,
-        };
-        match self.client.create(SYSTEM_PARTITION, &deletion).await {
-            // Nobody else knows the id: a first attempt took effect, and its answer was lost.
-            Err(failure) if failure.is(409) => {}
-            created => created?,
+            ids.iter().map(|id| keys::instance_partition(OPERATION, id)).collect::<Result<Vec<_>, _>>()?;
+        let bytes: usize = partitions.iter().map(|partition| sizes::escaped(partition) + 1).sum();
+        if bytes > sizes::TEXT_BYTES {
+            let what = format!(
+                "the ids of {} instances to delete together take {bytes} bytes, Cosmos DB takes {} in one document; delete fewer at a time, children before parents",
+                ids.len(),
+                sizes::TEXT_BYTES
+            );
+            return Err(ProviderError::permanent(OPERATION, what));
         }
-        if let Err(refusal) = self.mark_all(&deletion, ids, force).await {
-            self.undo(&deletion).await?;
+        let deletion =
+            Deletion { id: format!("d:{}", unique()), partitions, committed: false, undone: false };
+        let (this, ids) = (Arc::clone(self), ids.to_vec());
+        super::detached(OPERATION, async move { this.run_deletion(&deletion, &ids, force).await }).await
+    }
+
+    async fn run_deletion(
+        self: &Arc<Self>,
+        deletion: &Deletion,
+        ids: &[String],
+        force: bool,
+    ) -> Result<DeleteInstanceResult, ProviderError> {
+        self.step(deletion, Step::Begin).await?;
+        if let Err(refusal) = self.held(deletion, self.mark_all(deletion, ids, force)).await {
+            // A mark without an answer may still be on its way: a reconciler unmarks once more after the lease.
+            self.take_back(deletion, !refusal.is_retryable()).await;
             return Err(refusal);
         }
-        deletion.committed = true;
-        if !self.decide(&deletion).await? {
-            return Err(ProviderError::retryable(operation, "the deletion took so long that it was undone"));
+        if self.step(deletion, Step::Commit).await? != "committed" {
+            // Some of the marks may have come after those who undid it.
+            self.take_back(deletion, true).await;
+            return Err(ProviderError::retryable(OPERATION, "the deletion took so long that it was undone"));
         }
-        let removed = self.purge_all(&deletion).await?;
+        let removed = self.held(deletion, self.purge_all(deletion)).await?;
         Ok(DeleteInstanceResult {
             instances_deleted: ids.len() as u64,
             executions_deleted: removed.executions,
@@ -130,9 +137,40 @@ impl Inner {
         })
     }
 
+    /// Moves the deletion on; answers what it is then.
+    async fn step(&self, deletion: &Deletion, step: Step) -> Result<String, ProviderError> {
+        let mut argument = json!({
+            "instanceId": SYSTEM_PARTITION,
+            "id": deletion.id,
+            "step": step,
+            "leaseMs": super::millis(LEASE),
+        });
+        if matches!(step, Step::Begin) {
+            argument["partitions"] = json!(deletion.partitions);
+        }
+        let changed: Changed = self.procedure("stepDeletion", SYSTEM_PARTITION, &argument).await?;
+        Ok(changed.status)
+    }
+
+    /// Renews the lease while `work` goes on.
+    async fn held<T>(&self, deletion: &Deletion, work: impl Future<Output = T>) -> T {
+        tokio::select! {
+            result = work => result,
+            never = self.hold(deletion) => match never {},
+        }
+    }
+
+    async fn hold(&self, deletion: &Deletion) -> Infallible {
+        loop {
+            tokio::time::sleep(LEASE / 4).await;
+            if let Err(error) = self.step(deletion, Step::Hold).await {
+                tracing::warn!(deletion = deletion.id, %error, "the lease of a deletion could not be renewed");
+            }
+        }
+    }
+
     /// Marks every instance, then makes sure that no child is left behind: a marked parent starts no more.
     async fn mark_all(&self, deletion: &Deletion, ids: &[String], force: bool) -> Result<(), ProviderError> {
-        let operation = "delete_instances_atomic";
         let pairs: Vec<(&String, &String)> = deletion.partitions.iter().zip(ids).collect();
         for some in pairs.chunks(AT_ONCE) {
             let marks = some.iter().map(|(partition, id)| self.mark(deletion, partition, id, force));
@@ -146,7 +184,7 @@ impl Inner {
             if !marked.contains(partition.as_str()) {
                 let child = keys::partition_instance(&partition);
                 return Err(ProviderError::permanent(
-                    operation,
+                    OPERATION,
                     format!(
                         "Cannot delete: instance {parent} has child {child} that is not among those to delete. Re-fetch the tree and retry."
                     ),
@@ -163,7 +201,6 @@ impl Inner {
         id: &str,
         force: bool,
     ) -> Result<(), ProviderError> {
-        let operation = "delete_instances_atomic";
         let argument = json!({ "deletionId": deletion.id, "force": force });
         let changed: Changed = self.procedure("markDeletion", partition, &argument).await?;
         match changed.status.as_str() {
@@ -172,16 +209,27 @@ impl Inner {
                 let what = format!(
                     "Instance {id} is still running. Use force=true to delete anyway, or cancel first."
                 );
-                Err(ProviderError::permanent(operation, what))
+                Err(ProviderError::permanent(OPERATION, what))
             }
             _ => {
                 let what = format!("Instance {id} is being deleted by somebody else");
-                Err(ProviderError::retryable(operation, what))
+                Err(ProviderError::retryable(OPERATION, what))
             }
         }
     }
 
-    async fn undo(&self, deletion: &Deletion) -> Result<(), ProviderError> {
+    /// Undoes a deletion of this process; what fails is left to the reconcilers.
+    async fn take_back(&self, deletion: &Deletion, end: bool) {
+        if let Err(error) = self.undo(deletion, end).await {
+            tracing::warn!(deletion = deletion.id, %error, "undoing a deletion is left to the reconciler");
+        }
+    }
+
+    /// Unmarks all instances, and ends the deletion if no mark can come any more; unless it is committed.
+    async fn undo(&self, deletion: &Deletion, end: bool) -> Result<(), ProviderError> {
+        if self.step(deletion, Step::Undo).await? == "committed" {
+            return Ok(());
+        }
         let argument = json!({ "deletionId": deletion.id, "undo": true });
         for some in deletion.partitions.chunks(AT_ONCE) {
             let undone = some.iter().map(|partition| self.procedure("markDeletion", partition, &argument));
@@ -190,7 +238,10 @@ impl Inner {
             }
             self.discovery.look_now(Kind::Turns);
         }
-        self.forget(deletion).await
+        if end {
+            self.step(deletion, Step::End).await?;
+        }
+        Ok(())
     }
 
     async fn purge_all(self: &Arc<Self>, deletion: &Deletion) -> Result<Removed, ProviderError> {
@@ -201,7 +252,7 @@ impl Inner {
                 total.add(&removed?);
             }
         }
-        self.forget(deletion).await?;
+        self.step(deletion, Step::End).await?;
         Ok(total)
     }
 
@@ -222,25 +273,11 @@ impl Inner {
 
     /// Delivers what an instance still owes others; its deletion must not lose it.
     async fn deliver_owed(self: &Arc<Self>, partition: &str) -> Result<(), ProviderError> {
-        let query = Query::new(
-            "listOutbox",
-            "SELECT c.id, c.instanceId, c[\"to\"], c.message FROM c WHERE c.type = 'outbox'",
-        );
-        let owed: Vec<Outbox> = self.client.query_partition(partition, &query).await?;
-        let count = owed.len();
-        if self.deliver_owned(partition, owed).await == 0 && count > 0 {
-            let what = format!("{count} messages of an instance to delete cannot be delivered now");
-            return Err(ProviderError::retryable("delete_instances_atomic", what));
+        if self.empty_outbox(partition, None).await? {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    async fn forget(&self, deletion: &Deletion) -> Result<(), ProviderError> {
-        let stored: Option<Deletion> = self.client.read(SYSTEM_PARTITION, &deletion.id).await?;
-        if let Some(etag) = stored.and_then(|stored| stored.etag) {
-            self.client.delete(SYSTEM_PARTITION, &deletion.id, &etag).await?;
-        }
-        Ok(())
+        let what = "messages of an instance to delete cannot be delivered now; the deletion goes on later";
+        Err(ProviderError::retryable(OPERATION, what))
     }
 
     /// Finishes a deletion that somebody began and left.
@@ -250,37 +287,12 @@ impl Inner {
         };
         tracing::info!(deletion = id, committed = deletion.committed, "finishing a deletion that was left");
         if deletion.committed {
-            self.purge_all(&deletion).await.map(drop)
-        } else {
-            self.abort(deletion).await
+            // From now on it is this process's.
+            self.step(&deletion, Step::Hold).await?;
+            return self.held(&deletion, self.purge_all(&deletion)).await.map(drop);
         }
-    }
-
-    /// Undoes a deletion of somebody else, unless that one commits at this very moment.
-    async fn abort(&self, deletion: Deletion) -> Result<(), ProviderError> {
-        let undone = Deletion { undone: true, ..deletion };
-        if self.decide(&undone).await? { self.undo(&undone).await } else { Ok(()) }
-    }
-
-    /// Writes the decision to commit or to undo. The document's etag lets only one of the two be written.
-    async fn decide(&self, deletion: &Deletion) -> Result<bool, ProviderError> {
-        let stored: Option<Deletion> = self.client.read(SYSTEM_PARTITION, &deletion.id).await?;
-        let Some(stored) = stored else {
-            return Ok(false);
-        };
-        if stored.committed || stored.undone {
-            return Ok(stored.agrees(deletion));
-        }
-        let etag = stored.etag.unwrap_or_default();
-        match self.client.replace(SYSTEM_PARTITION, &deletion.id, &etag, deletion).await {
-            Ok(()) => Ok(true),
-            Err(failure) if failure.is(412) || failure.is(404) => {
-                // Somebody was faster, or this very write took effect and its answer was lost.
-                let stored: Option<Deletion> = self.client.read(SYSTEM_PARTITION, &deletion.id).await?;
-                Ok(stored.is_some_and(|stored| stored.agrees(deletion)))
-            }
-            Err(failure) => Err(failure.into()),
-        }
+        // Who began it may be slow, not dead, and mark more: the deletion ends when it is found undone.
+        self.held(&deletion, self.undo(&deletion, deletion.undone)).await
     }
 
     pub(super) async fn delete_bulk(
@@ -303,7 +315,7 @@ impl Inner {
     }
 
     /// Instances a filter selects, as many as it allows, those that ended first first.
-    async fn filtered(
+    pub(super) async fn filtered(
         &self,
         operation: &str,
         filter: &InstanceFilter,
@@ -345,67 +357,5 @@ impl Inner {
         });
         rows.truncate(limit as usize);
         Ok(rows.iter().map(|row| keys::partition_instance(&row.instance_id).to_owned()).collect())
-    }
-
-    pub(super) async fn prune(
-        &self,
-        instance: &str,
-        options: &PruneOptions,
-    ) -> Result<PruneResult, ProviderError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Earlier {
-            execution: u64,
-            status: Option<String>,
-            completed_at: Option<f64>,
-        }
-        let operation = "prune_executions";
-        let partition = keys::instance_partition(operation, instance)?;
-        let Some(head) = self.head(&partition).await?.filter(|head| head.name.is_some()) else {
-            return Err(not_found(operation, instance));
-        };
-        let earlier: Vec<Earlier> =
-            self.executions(&partition, "c.execution, c.status, c.completedAt").await?;
-        // The current execution is the first of those to keep.
-        let keep = options.keep_last.unwrap_or(1).max(1) as usize - 1;
-        let kept = earlier.len().saturating_sub(keep);
-        let prunable = |record: &&Earlier| {
-            let ended_in_time = options.completed_before.is_none_or(|before| {
-                // Stored times are whole numbers far below 2^53.
-                #[allow(clippy::cast_precision_loss)]
-                record.completed_at.is_some_and(|at| at < before as f64)
-            });
-            record.execution < head.execution && record.status.as_deref() != Some("Running") && ended_in_time
-        };
-        let executions: Vec<u64> =
-            earlier[..kept].iter().filter(prunable).map(|record| record.execution).collect();
-        let mut result = PruneResult { instances_processed: 1, ..PruneResult::default() };
-        if executions.is_empty() {
-            return Ok(result);
-        }
-        loop {
-            let argument = json!({ "executions": executions });
-            let removed: Removed = self.procedure("pruneExecutions", &partition, &argument).await?;
-            result.executions_deleted += removed.executions;
-            result.events_deleted += removed.events;
-            if removed.status == "pruned" {
-                return Ok(result);
-            }
-        }
-    }
-
-    pub(super) async fn prune_bulk(
-        &self,
-        filter: &InstanceFilter,
-        options: &PruneOptions,
-    ) -> Result<PruneResult, ProviderError> {
-        let mut total = PruneResult::default();
-        for id in self.filtered("prune_executions_bulk", filter, "").await? {
-            let pruned = self.prune(&id, options).await?;
-            total.instances_processed += pruned.instances_processed;
-            total.executions_deleted += pruned.executions_deleted;
-            total.events_deleted += pruned.events_deleted;
-        }
-        Ok(total)
     }
 }

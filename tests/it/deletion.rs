@@ -75,6 +75,8 @@ async fn finished(container: &Container) {
     let none = async {
         while !container.documents("$system", "c.type = 'deletion'").await.is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
+            // One that is undone ends at the second visit.
+            expire_lease(container).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(10), none).await.expect("the deletion is finished");
@@ -257,6 +259,22 @@ async fn a_deletion_survives_each_lost_answer() {
     container.delete().await;
 }
 
+/// What is deleted together is decided in one document, which names all of it.
+#[tokio::test]
+async fn more_instances_than_one_document_names_are_refused() {
+    let (provider, container) = support::provider().await;
+    let ids: Vec<String> = (0..50_000).map(|n| format!("{n:040}")).collect();
+    let requests = || provider.stats().values().map(|operation| operation.requests).sum::<u64>();
+    let before = requests();
+    let error = provider.delete_instances_atomic(&ids, true).await.expect_err("too many");
+    assert!(!error.is_retryable(), "{error}");
+    for part in ["50000 instances", "2150000 bytes", "2000000", "fewer"] {
+        assert!(error.message.contains(part), "{error}");
+    }
+    assert_eq!(requests(), before, "nothing was asked for");
+    container.delete().await;
+}
+
 fn activity(instance: &str, id: u64) -> WorkItem {
     WorkItem::ActivityExecute {
         instance: instance.into(),
@@ -391,5 +409,168 @@ async fn a_completion_survives_a_deletion_that_is_taken_back() {
     finished(&container).await;
     assert_eq!(turn_of(&other, "a").await, (1, 1), "the completion");
     assert!(activity_token(&other).await.is_some(), "the other activity runs, too");
+    container.delete().await;
+}
+
+/// The caller gives up at once: the deletion goes on, and nobody is left marked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_outlives_its_caller() {
+    let mut config = support::config();
+    config.reconciler_interval = Duration::from_secs(3600);
+    let container = Container::of(&config);
+    // The caller is gone when the first mark is on its way.
+    let (marking, first) = tokio::sync::oneshot::channel();
+    let mut marking = Some(marking);
+    let provider = Faulty::provider(&config, move |what| {
+        if what == "markDeletion" {
+            marking.take().map(|marking| marking.send(()));
+        }
+        Fate::Pass
+    })
+    .await;
+    let ids = ["a".to_owned(), "b".to_owned()];
+    for id in &ids {
+        instance(&provider, id, 1, Vec::new()).await;
+    }
+    tokio::select! {
+        deleted = provider.delete_instances_atomic(&ids, false) => panic!("{deleted:?}"),
+        marking = first => marking.expect("a mark"),
+    }
+    ended(&container).await;
+    assert_eq!(instances(&provider).await, Vec::<String>::new());
+    container.delete().await;
+}
+
+/// Waits for the end of a deletion by those who began it.
+async fn ended(container: &Container) {
+    let none = async {
+        while !container.documents("$system", "c.type = 'deletion'").await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), none).await.expect("the deletion has ended");
+}
+
+/// A refusal is told as it is, even if it cannot be undone at once; others undo it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_that_cannot_be_undone_is_told_as_it_is() {
+    let mut config = support::config();
+    config.reconciler_interval = Duration::from_secs(3600);
+    let container = Container::of(&config);
+    let marks = Arc::new(AtomicUsize::new(0));
+    let provider = {
+        let marks = Arc::clone(&marks);
+        // Two marks, then those that undo.
+        Faulty::provider(&config, move |what| match what {
+            "markDeletion" if marks.fetch_add(1, Ordering::SeqCst) > 1 => Fate::Refused(403, 0),
+            _ => Fate::Pass,
+        })
+        .await
+    };
+    instance(&provider, "ended", 1, Vec::new()).await;
+    busy_instance(&provider, "running", 0).await;
+    let ids = ["ended".to_owned(), "running".to_owned()];
+    let error = provider.delete_instances_atomic(&ids, false).await.expect_err("one is running");
+    assert!(!error.is_retryable() && error.message.contains("running"), "{error}");
+    assert!(marks.load(Ordering::SeqCst) > 2, "the case under test");
+    let other = other_process(&config).await;
+    finished(&container).await;
+    assert_eq!(instances(&other).await, ids);
+    for id in &ids {
+        let heads = container.documents(id, "c.type = 'head'").await;
+        assert_eq!(heads[0].get("deletion"), None, "{id}");
+    }
+    container.delete().await;
+}
+
+/// Whose deletion it is goes by the server's clock: a client ten minutes behind is not undone by others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_whose_clock_is_behind_deletes() {
+    let (emulator, config) = support::emulated(1).await;
+    emulator.set_clock_offset_ms(600_000);
+    let config = CosmosDBProviderConfig { reconciler_interval: Duration::from_secs(3600), ..config };
+    let marks = Arc::new(AtomicUsize::new(0));
+    let provider = {
+        let marks = Arc::clone(&marks);
+        // Slow: others look meanwhile.
+        Faulty::provider(&config, move |what| match what {
+            "markDeletion" if marks.fetch_add(1, Ordering::SeqCst) < 8 => Fate::Refused(429, 0),
+            _ => Fate::Pass,
+        })
+        .await
+    };
+    instance(&provider, "a", 1, Vec::new()).await;
+    let other = other_process(&config).await;
+    provider.delete_instance("a", false).await.expect("deleted");
+    assert!(marks.load(Ordering::SeqCst) > 8, "the case under test");
+    assert_eq!(instances(&other).await, Vec::<String>::new());
+    emulator.shutdown().await;
+}
+
+/// A deletion that cannot be finished, and an unreachable receiver, hold up nothing else that was left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_reconciled_holds_up_nothing_else() {
+    let mut config = support::config();
+    config.reconciler_interval = Duration::from_secs(3600);
+    let container = Container::of(&config);
+    {
+        let mut starts = 2;
+        let provider = Faulty::provider(&config, move |what| match what {
+            "enqueueMessages" if starts > 0 => {
+                starts -= 1;
+                Fate::Pass
+            }
+            "enqueueMessages" | "purgeInstance" => Fate::Refused(403, 0),
+            _ => Fate::Pass,
+        })
+        .await;
+        instance(&provider, "stuck", 1, Vec::new()).await;
+        let raised = |to: &str, data: u64| WorkItem::QueueMessage {
+            instance: to.into(),
+            name: "q".into(),
+            data: data.to_string(),
+        };
+        // More than is loaded at once, for a receiver that is out of reach; then one for another.
+        let mut messages: Vec<WorkItem> = (0..150).map(|n| raised("unreachable", n)).collect();
+        messages.push(start("receiver"));
+        messages.extend((0..3).map(|n| raised("receiver", n)));
+        instance(&provider, "sender", 1, messages).await;
+        let ids = ["stuck".to_owned()];
+        provider.delete_instances_atomic(&ids, false).await.expect_err("crashed in the middle");
+        assert_eq!(
+            container.documents("sender", "c.type = 'outbox'").await.len(),
+            154,
+            "the case under test"
+        );
+    }
+    expire_lease(&container).await;
+    config.reconciler_interval = Duration::from_millis(50);
+    config.reconciler_age_threshold = Duration::ZERO;
+    // For others it is no better.
+    let other = Faulty::cut_off(&config, "unreachable", |what| match what {
+        "purgeInstance" => Fate::Refused(403, 0),
+        _ => Fate::Pass,
+    })
+    .await;
+    let settled = async {
+        let owed = "c.type = 'outbox' AND c[\"to\"] = 'receiver'";
+        while !container.documents("sender", owed).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), settled).await.expect("delivered");
+    let fetched = other.fetch_orchestration_item(LOCK, Duration::ZERO, None).await.expect("no error");
+    let (item, ..) = fetched.expect("the receiver's start");
+    assert_eq!(item.instance, "receiver");
+    let told: Vec<String> = item
+        .messages
+        .iter()
+        .filter_map(|message| match message {
+            WorkItem::QueueMessage { data, .. } => Some(data.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["0", "1", "2"], "in the order they were sent");
+    assert_eq!(container.documents("sender", "c.type = 'outbox'").await.len(), 150);
     container.delete().await;
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use duroxide::providers::{ExecutionMetadata, Provider, WorkItem};
 use duroxide::{AppErrorKind, ErrorDetails};
@@ -75,13 +75,18 @@ async fn turn(
     item.messages
 }
 
-/// Runs the sender's turn; its receiver is there, unless this starts it.
-async fn send(provider: &CosmosDBProvider, intent: &WorkItem) {
+/// The sender's turn is ready; the receiver is there, unless this starts it.
+async fn prepare(provider: &CosmosDBProvider, intent: &WorkItem) {
     if !matches!(intent, WorkItem::StartOrchestration { .. }) {
         provider.enqueue_for_orchestrator(start("receiver", None), None).await.expect("queued");
         assert_eq!(turn(provider, "receiver", Duration::ZERO, Vec::new()).await.len(), 1);
     }
     provider.enqueue_for_orchestrator(start("sender", None), None).await.expect("queued");
+}
+
+/// Runs the sender's turn.
+async fn send(provider: &CosmosDBProvider, intent: &WorkItem) {
+    prepare(provider, intent).await;
     assert_eq!(turn(provider, "sender", Duration::ZERO, vec![intent.clone()]).await.len(), 1);
 }
 
@@ -99,6 +104,35 @@ async fn delivered_with_the_turn_and_settled() {
         settled(&container).await;
         container.delete().await;
     }
+}
+
+/// Delivery takes no reconciler and no look later on: the message is there for every process when the sender's
+/// acknowledgement returns, brought by one request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn delivered_within_milliseconds() {
+    let mut longest = Duration::ZERO;
+    for by_other in [false, true] {
+        for intent in intents() {
+            let mut config = support::config();
+            config.reconciler_interval = Duration::from_secs(3600);
+            let container = Container::of(&config);
+            let provider = CosmosDBProvider::new_with_config(config.clone()).await.expect("a provider");
+            let other = CosmosDBProvider::new_with_config(config).await.expect("another process");
+            prepare(&provider, &intent).await;
+            let deliveries = || provider.stats()["enqueueMessages"].requests;
+            let before = deliveries();
+            let begun = Instant::now();
+            assert_eq!(turn(&provider, "sender", Duration::ZERO, vec![intent.clone()]).await.len(), 1);
+            assert_eq!(received(if by_other { &other } else { &provider }).await, [intent]);
+            longest = longest.max(begun.elapsed());
+            assert_eq!(deliveries() - before, 1);
+            let reconciled = |provider: &CosmosDBProvider| provider.stats().contains_key("reconcile");
+            assert!(!reconciled(&provider) && !reconciled(&other));
+            container.delete().await;
+        }
+    }
+    println!("both turns and the delivery between them took {longest:?} at most");
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
 }
 
 /// Each delivery is sent twice, one right after the other.

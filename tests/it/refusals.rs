@@ -1,10 +1,11 @@
 //! The service may refuse any operation inside a procedure (`isAccepted` is false), and everything the procedure did
-//! is rolled back. Each procedure is refused once at its first operation, once at its second, and so on to its last:
-//! the call of the provider that uses it succeeds all the same, and has its effect once.
+//! is rolled back. Each procedure is refused once at its first operation, once at its second, and so on to its last,
+//! in each request of a call of the provider that uses it: the call succeeds all the same, and has its effect once.
 
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cosmos_emulator::{Emulator, Fault, FaultRule};
@@ -53,13 +54,15 @@ fn uses() -> impl Iterator<Item = (&'static str, &'static str, Use)> {
         "renewTurn": renewing_a_turn,
         "renewWork": renewing_an_activity,
         "settleOutbox": delivering_a_message,
+        "stepDeletion": deleting_an_instance,
+        "stepDeletion": taking_a_deletion_back,
         "stageTexts": committing_long_events,
         "stageTexts": completing_with_a_long_result,
     }
     .into_iter()
 }
 
-/// A container on which one procedure is refused after so many operations.
+/// A container on which one request for a procedure is refused: after `skip` others, after so many operations.
 struct Site {
     emulator: Emulator,
     config: CosmosDBProviderConfig,
@@ -68,7 +71,10 @@ struct Site {
     /// Another process, which remembers nothing.
     other: CosmosDBProvider,
     procedure: &'static str,
+    skip: u64,
     after: u64,
+    /// Whether there was such a request.
+    reached: AtomicBool,
 }
 
 impl Site {
@@ -83,24 +89,22 @@ impl Site {
             other: CosmosDBProvider::new_with_config(forgetful).await.expect("a second provider"),
             config,
             procedure,
+            skip: 0,
             after: 0,
+            reached: AtomicBool::default(),
         }
     }
 
-    /// Makes a call; of the requests for the procedure, the one after the first `skip` is refused.
-    async fn refused_later<T>(&self, skip: u64, call: impl Future<Output = T>) -> T {
+    /// Makes a call that is refused.
+    async fn refused<T>(&self, call: impl Future<Output = T>) -> T {
         let path = format!("/dbs/{}/colls/{}/*", self.config.database, self.config.container);
         let rule = FaultRule::new(Fault::RefuseOperations { after: self.after });
-        let rule = rule.procedure(&format!("{}_*", self.procedure)).path(&path).skip(skip).count(1);
+        let rule = rule.procedure(&format!("{}_*", self.procedure)).path(&path).skip(self.skip).count(1);
         let rule = self.emulator.faults().add(rule);
         let answer = call.await;
-        assert_eq!(self.emulator.faults().applied(rule), Some(1), "the call uses the procedure");
+        self.reached.store(self.emulator.faults().applied(rule) == Some(1), Ordering::SeqCst);
         self.emulator.faults().remove(rule);
         answer
-    }
-
-    async fn refused<T>(&self, call: impl Future<Output = T>) -> T {
-        self.refused_later(0, call).await
     }
 
     /// Requests for the procedure that have failed so far.
@@ -393,9 +397,8 @@ async fn taking_a_deletion_back(site: &Site, id: &str) {
     let token = site.started(&both[0]).await;
     site.commit(&token, 1, events(&both[0], 1), "Completed").await;
     site.grown(&both[1], 1).await;
-    // Two marks come first.
     let deletion = site.provider.delete_instances_atomic(&both, false);
-    let error = site.refused_later(2, deletion).await.expect_err("one runs");
+    let error = site.refused(deletion).await.expect_err("one runs");
     assert!(error.message.contains("running"), "{error}");
     for id in &both {
         site.enqueue(event(id)).await;
@@ -475,19 +478,26 @@ async fn completing_with_a_long_result(site: &Site, id: &str) {
     site.one_turn(id, 1).await;
 }
 
-/// Refuses one operation after the other, until the procedure needs no more; answers how many it needs.
+/// Refuses one operation after the other, until the procedure needs no more, in one request after the other, until
+/// there are no more; answers how many operations that were.
 async fn refuse_all(mut site: Site, by: &str, used: Use) -> u64 {
+    let mut refused = 0;
     loop {
-        println!("{} by {by}, operation {}", site.procedure, site.after);
+        println!("{} by {by}, request {}, operation {}", site.procedure, site.skip + 1, site.after + 1);
         let before = site.failed();
-        used(&site, &format!("i{}", site.after)).await;
+        used(&site, &format!("i{}-{}", site.skip, site.after)).await;
         let depths = site.provider.get_queue_depths().await.expect("depths");
         assert_eq!((depths.orchestrator_queue, depths.worker_queue), (0, 0), "nothing is there twice");
-        match site.failed() - before {
-            0 => return site.after,
-            failed => assert_eq!(failed, 1, "the repeated call is not refused"),
+        if !site.reached.load(Ordering::SeqCst) {
+            return refused;
         }
-        site.after += 1;
+        match site.failed() - before {
+            0 => (site.skip, site.after) = (site.skip + 1, 0),
+            failed => {
+                assert_eq!(failed, 1, "the repeated request is not refused");
+                (site.after, refused) = (site.after + 1, refused + 1);
+            }
+        }
     }
 }
 

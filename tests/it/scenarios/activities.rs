@@ -60,16 +60,16 @@ async fn a_total_timeout_ends_the_retries() {
     let retry = |ctx: OrchestrationContext, _: String| async move {
         // So many attempts would last for hours.
         let retries = ctx.schedule_activity_with_retry("Hopeless", "", policy(1_000_000));
-        match ctx.select2(retries, ctx.schedule_timer(Duration::from_millis(700))).await {
+        match ctx.select2(retries, ctx.schedule_timer(Duration::from_secs(2))).await {
             Either2::First(result) => result,
-            Either2::Second(()) => Err("timeout: no success in 700 ms".into()),
+            Either2::Second(()) => Err("timeout: no success in 2 s".into()),
         }
     };
     let registry = OrchestrationRegistry::builder().register("retry", retry).build();
     let runtime =
         world.runtime_with(activities().register("Hopeless", hopeless).build(), registry, options()).await;
     let error = world.outcome("r", "retry", "").await.expect_err("fails");
-    assert!(error.contains("timeout: no success in 700 ms"), "{error}");
+    assert!(error.contains("timeout: no success in 2 s"), "{error}");
     let scheduled = |event: &&Event| matches!(event.kind, EventKind::ActivityScheduled { .. });
     let attempts = world.history("r").await.iter().filter(scheduled).count();
     // The timer may cancel the last one before it runs.
@@ -177,4 +177,36 @@ async fn a_session_stays_with_a_worker_and_survives_it() {
     let workers = world.ended("s").await.expect("completes");
     assert!(workers.ends_with(runtimes[0].0), "{workers}: the one that is left");
     world.end(runtimes.into_iter().map(|(_, runtime)| runtime)).await;
+}
+
+/// A session goes on in the next execution, with the same worker, also where that is of a newer version.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_survives_continue_as_new() {
+    let world = World::new().await;
+    let one = |ctx: OrchestrationContext, _: String| async move {
+        let worker = ctx.schedule_activity_on_session("Who", "", "s").await?;
+        ctx.continue_as_new_versioned("2.0.0", worker).await
+    };
+    let two = |ctx: OrchestrationContext, before: String| async move {
+        let mut workers = vec![before];
+        for _ in 0..3 {
+            workers.push(ctx.schedule_activity_on_session("Who", "", "s").await?);
+        }
+        Ok(workers.join(" "))
+    };
+    let mut runtimes = Vec::new();
+    for name in ["a", "b"] {
+        let who = move |_: ActivityContext, _: String| async move { Ok(name.to_owned()) };
+        let registry = OrchestrationRegistry::builder()
+            .register_versioned("o", "1.0.0", one)
+            .register_versioned("o", "2.0.0", two);
+        let options = RuntimeOptions { worker_node_id: Some(name.into()), ..options() };
+        let activities = activities().register("Who", who).build();
+        let provider = world.second_provider().await;
+        runtimes.push(world.runtime_on(&provider, activities, registry.build(), options).await);
+    }
+    world.client.start_orchestration_versioned("i", "o", "1.0.0", "").await.expect("started");
+    let workers = world.ended("i").await.expect("completes");
+    assert!(["a a a a", "b b b b"].contains(&&*workers), "{workers}");
+    world.end(runtimes).await;
 }

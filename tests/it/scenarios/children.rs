@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use duroxide::{EventKind, OrchestrationContext, OrchestrationRegistry, OrchestrationStatus};
+use duroxide::{Either2, EventKind, OrchestrationContext, OrchestrationRegistry, OrchestrationStatus};
 
 use super::{PATIENCE, World};
 
@@ -83,6 +83,78 @@ async fn cancellation_reaches_all_descendants() {
         let error = world.ended(&instance).await.expect_err("cancelled");
         assert!(error.contains("cancel"), "{instance}: {error}");
     }
+    world.end([runtime]).await;
+}
+
+/// A child that is cancelled by itself tells its parent, which goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parent_hears_of_a_cancelled_child() {
+    let world = World::new().await;
+    let parent = |ctx: OrchestrationContext, _: String| async move {
+        match ctx.schedule_sub_orchestration_with_id("waiting", "cancelled", "").await {
+            Ok(_) => Err("the child completed".into()),
+            Err(error) => ctx.schedule_activity("Echo", error).await,
+        }
+    };
+    let registry =
+        OrchestrationRegistry::builder().register("parent", parent).register("waiting", waiting).build();
+    let runtime = world.runtime(registry).await;
+    world.start("p", "parent", "").await;
+    world.until("cancelled", |kind| matches!(kind, EventKind::ExternalSubscribed { .. })).await;
+    world.client.cancel_instance("cancelled", "enough").await.expect("requested");
+    assert!(world.ended("p").await.expect("it goes on").contains("enough"));
+    world.end([runtime]).await;
+}
+
+/// Cancelled before any runtime has seen the start: no step is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancellation_waits_with_its_start() {
+    let world = World::new().await;
+    world.start("early", "waiting", "").await;
+    world.client.cancel_instance("early", "enough").await.expect("requested");
+    let runtime = world.runtime(OrchestrationRegistry::builder().register("waiting", waiting).build()).await;
+    assert!(world.ended("early").await.expect_err("cancelled").contains("enough"));
+    world.end([runtime]).await;
+}
+
+/// The child that loses a race is cancelled; its parent goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_losing_child_is_cancelled() {
+    let world = World::new().await;
+    let race = |ctx: OrchestrationContext, _: String| async move {
+        let child = ctx.schedule_sub_orchestration_with_id("waiting", "loser", "");
+        match ctx.select2(child, ctx.schedule_wait("go")).await {
+            Either2::First(_) => Err("the child won".into()),
+            Either2::Second(data) => ctx.schedule_activity("Echo", data).await,
+        }
+    };
+    let registry =
+        OrchestrationRegistry::builder().register("race", race).register("waiting", waiting).build();
+    let runtime = world.runtime(registry).await;
+    world.start("r", "race", "").await;
+    world.until("loser", |kind| matches!(kind, EventKind::ExternalSubscribed { .. })).await;
+    world.client.raise_event("r", "go", "won").await.expect("raised");
+    assert_eq!(world.ended("r").await, Ok("won".into()));
+    assert!(world.ended("loser").await.expect_err("cancelled").contains("cancel"));
+    world.end([runtime]).await;
+}
+
+/// A second parent that asks for the same child fails at once; the child's result stays the first one's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_has_one_parent() {
+    let world = World::new().await;
+    let parent = |ctx: OrchestrationContext, input: String| async move {
+        ctx.schedule_sub_orchestration_with_id("child", "shared", input).await
+    };
+    let registry =
+        OrchestrationRegistry::builder().register("parent", parent).register("child", child).build();
+    let runtime = world.runtime(registry).await;
+    assert_eq!(world.outcome("one", "parent", "one").await, Ok("child of one".into()));
+    let error = world.outcome("two", "parent", "two").await.expect_err("taken");
+    assert!(error.contains("shared"), "{error}");
+    assert_eq!(world.ended("shared").await, Ok("child of one".into()));
+    let parent = world.client.get_instance_info("shared").await.expect("info").parent_instance_id;
+    assert_eq!(parent.as_deref(), Some("one"));
     world.end([runtime]).await;
 }
 

@@ -3,6 +3,7 @@
 
 mod activities;
 mod children;
+mod eternal;
 mod long;
 mod recovery;
 mod state;

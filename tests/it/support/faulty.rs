@@ -25,8 +25,8 @@ pub enum Fate {
     Refused(u16, u32),
     /// It takes effect, but the answer is this status.
     Failed(u16),
-    /// The account answers that it has several write regions.
-    MultiWrite,
+    /// This is the answer.
+    Answered(&'static str),
 }
 
 /// An answer the service gives when something is wrong.
@@ -45,6 +45,8 @@ type Decide = Box<dyn FnMut(&str) -> Fate + Send>;
 pub struct Faulty {
     inner: HttpTransport,
     decide: Mutex<Decide>,
+    /// A partition that refuses everything.
+    cut_off: Option<&'static str>,
 }
 
 impl std::fmt::Debug for Faulty {
@@ -67,8 +69,25 @@ impl Faulty {
         config: &CosmosDBProviderConfig,
         decide: impl FnMut(&str) -> Fate + Send + 'static,
     ) -> Result<CosmosDBProvider, ProviderError> {
+        Self::launch(config, decide, None).await
+    }
+
+    /// The same where one partition refuses everything.
+    pub async fn cut_off(
+        config: &CosmosDBProviderConfig,
+        partition: &'static str,
+        decide: impl FnMut(&str) -> Fate + Send + 'static,
+    ) -> Arc<CosmosDBProvider> {
+        Arc::new(Self::launch(config, decide, Some(partition)).await.expect("a provider"))
+    }
+
+    async fn launch(
+        config: &CosmosDBProviderConfig,
+        decide: impl FnMut(&str) -> Fate + Send + 'static,
+        cut_off: Option<&'static str>,
+    ) -> Result<CosmosDBProvider, ProviderError> {
         let inner = HttpTransport::new(&config.endpoint, false).expect("an endpoint");
-        let transport = Self { inner, decide: Mutex::new(Box::new(decide)) };
+        let transport = Self { inner, decide: Mutex::new(Box::new(decide)), cut_off };
         CosmosDBProvider::new_with_transport(config.clone(), Arc::new(transport)).await
     }
 }
@@ -77,6 +96,12 @@ impl Faulty {
 impl Transport for Faulty {
     async fn call(&self, request: Request, timeout: Duration) -> Result<Response, TransportError> {
         let path = request.uri().path().to_owned();
+        let key = request.headers().get("x-ms-documentdb-partitionkey");
+        if let (Some(key), Some(partition)) = (key, self.cut_off)
+            && key.as_bytes() == format!("[{partition:?}]").as_bytes()
+        {
+            return Ok(refusal(403, 0));
+        }
         let procedure = path.split("/sprocs/").nth(1).and_then(|id| id.split('_').next());
         let fate = (self.decide.lock().expect("no panic"))(procedure.unwrap_or(&path));
         match fate {
@@ -87,7 +112,7 @@ impl Transport for Faulty {
                 self.inner.call(request, timeout).await?;
                 Err(TransportError::OutcomeUnknown("answer lost by the test".into()))
             }
-            Fate::MultiWrite => Ok(http::Response::new(r#"{"enableMultipleWriteLocations":true}"#.into())),
+            Fate::Answered(body) => Ok(http::Response::new(body.into())),
             Fate::Refused(status, sub_status) => Ok(refusal(status, sub_status)),
             Fate::Failed(status) => {
                 self.inner.call(request, timeout).await?;
