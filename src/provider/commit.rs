@@ -87,7 +87,7 @@ impl Inner {
         };
         argument.turn = offers.turn.as_ref().map(|offer| offer.request.clone());
         let result = self.under_lock(OPERATION, &token.lock, "ackTurn", &token.partition, &argument).await;
-        let checked = result.map_err(ProviderError::from).and_then(|(changed, sent): (Changed, _)| {
+        let checked = result.and_then(|(changed, sent): (Changed, _)| {
             check(&changed, &argument)?;
             Ok((changed, sent))
         });
