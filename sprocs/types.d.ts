@@ -117,6 +117,8 @@ interface HeadFacts {
   incarnation: string;
   execution: number;
   lastEvent: number;
+  /** How many events there are up to it. */
+  events: number;
   customStatusVersion: number;
   pinned?: number;
   name?: string;

@@ -86,6 +86,7 @@ function factsOf(head, etag) {
     incarnation: head.incarnation,
     execution: head.execution,
     lastEvent: head.lastEvent,
+    events: head.events,
     customStatusVersion: head.customStatusVersion,
     pinned: head.pinned,
     name: head.name,

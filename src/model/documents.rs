@@ -165,6 +165,8 @@ pub(crate) struct HeadFacts {
     pub(crate) incarnation: String,
     pub(crate) execution: u64,
     pub(crate) last_event: u64,
+    /// How many events the execution has up to that one.
+    pub(crate) events: u64,
     pub(crate) custom_status_version: u64,
     pub(crate) pinned: Option<u64>,
     pub(crate) name: Option<String>,

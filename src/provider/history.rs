@@ -1,6 +1,7 @@
 //! Reading and appending history outside turns.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use duroxide::providers::ProviderError;
 use duroxide::{Event, INITIAL_EXECUTION_ID};
@@ -15,6 +16,10 @@ use crate::model::{items, keys};
 
 /// Events are numbered from here.
 const FIRST_EVENT: u64 = 1;
+
+/// Pauses before a history that came short is read again: whoever answered may not have heard of all of it yet.
+const REREADS: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(80), Duration::from_millis(320)];
 
 impl Inner {
     pub(super) async fn head(&self, partition: &str) -> Result<Option<Head>, ProviderError> {
@@ -40,13 +45,21 @@ impl Inner {
 
     pub(crate) async fn read_current(&self, instance: &str) -> Result<Vec<Event>, ProviderError> {
         let partition = keys::instance_partition("read", instance)?;
-        let Some(facts) = self.facts(&partition).await? else {
-            return Ok(Vec::new());
-        };
-        let history = self.history(&partition, &facts, Vec::new()).await?;
-        history
-            .map(Arc::unwrap_or_clone)
-            .map_err(|error| unreadable("read", &partition, facts.execution, &error))
+        let mut asked_again = false;
+        loop {
+            let Some(facts) = self.facts(&partition).await? else {
+                return Ok(Vec::new());
+            };
+            match self.history(&partition, &facts, Vec::new()).await? {
+                Ok(history) => return Ok(Arc::unwrap_or_clone(history)),
+                Err(error) if asked_again => {
+                    return Err(unreadable("read", &partition, facts.execution, &error));
+                }
+                // It may have been deleted since this process heard of it.
+                Err(_) => self.known.forget(&partition),
+            }
+            asked_again = true;
+        }
     }
 
     /// What is known of a head: as this process saw it a moment ago, or as it is now.
@@ -80,7 +93,8 @@ impl Inner {
     }
 
     /// The history of the execution that `facts` speak of: what is known here, then the `pages` that the service
-    /// sent along, then what is still missing. Unreadable events are an error (the inner one), never left out.
+    /// sent along, then what is still missing. Unreadable and missing events are an error (the inner one), never left
+    /// out.
     pub(super) async fn history(
         &self,
         partition: &str,
@@ -90,8 +104,35 @@ impl Inner {
         if facts.last_event == 0 {
             return Ok(Ok(Arc::default()));
         }
-        let known = self.known.history(partition, facts);
+        let mut known = self.known.history(partition, facts);
         self.counters.history(known.is_some());
+        let mut found = 0;
+        for pause in REREADS {
+            tokio::time::sleep(pause).await;
+            let history =
+                match self.assemble(partition, facts, known.take(), std::mem::take(&mut pages)).await? {
+                    Ok(history) => history,
+                    Err(error) => return Ok(Err(error)),
+                };
+            found = history.events.len();
+            if found as u64 == facts.events {
+                let events = Arc::clone(&history.events);
+                self.known.keep(partition, history);
+                return Ok(Ok(events));
+            }
+            tracing::debug!(partition, found, expected = facts.events, "a history came short");
+        }
+        Ok(Err(format!("it should have {} events and has {found}", facts.events)))
+    }
+
+    /// Puts a history together without looking whether it is complete.
+    async fn assemble(
+        &self,
+        partition: &str,
+        facts: &HeadFacts,
+        known: Option<History>,
+        mut pages: Vec<Page>,
+    ) -> Result<Result<History, String>, ProviderError> {
         let last_known = known.as_ref().map_or(0, |known| known.last);
         if known.is_none() && pages.first().is_some_and(|page| page.first > FIRST_EVENT) {
             // The beginning was known when the request was sent, and has been evicted since.
@@ -115,15 +156,12 @@ impl Inner {
             events: Arc::default(),
             bytes: 0,
         });
-        if new.is_empty() {
-            return Ok(Ok(history.events));
+        if !new.is_empty() {
+            Arc::make_mut(&mut history.events).extend(new);
+            history.last = facts.last_event;
+            history.bytes += bytes;
         }
-        Arc::make_mut(&mut history.events).extend(new);
-        history.last = facts.last_event;
-        history.bytes += bytes;
-        let events = Arc::clone(&history.events);
-        self.known.keep(partition, history);
-        Ok(Ok(events))
+        Ok(Ok(history))
     }
 
     pub(crate) async fn read_execution(

@@ -200,6 +200,7 @@ mod tests {
             incarnation: incarnation.into(),
             execution: 1,
             last_event,
+            events: last_event,
             custom_status_version: 0,
             pinned: None,
             name: None,

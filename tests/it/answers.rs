@@ -1,11 +1,14 @@
 //! Turns of which more is to be told than one answer of the service holds: history, messages and key-value state.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use duroxide::providers::{ExecutionMetadata, OrchestrationItem, Provider, WorkItem};
 use duroxide::{Event, EventKind, TagFilter};
-use duroxide_cosmos::{CosmosDBProvider, CosmosDBProviderConfig};
+use duroxide_cosmos::{
+    CosmosDBProvider, CosmosDBProviderConfig, HttpTransport, Request, Response, Transport, TransportError,
+};
 
 use crate::support::{self, Container, start};
 
@@ -210,4 +213,53 @@ async fn key_values_beside_large_history_and_messages() {
         assert!(item.kv_snapshot.values().all(|entry| entry.value == value));
         container.delete().await;
     }
+}
+
+/// A service that has not heard of the newest pages for so many queries.
+#[derive(Debug)]
+struct Lagging {
+    inner: HttpTransport,
+    queries: AtomicUsize,
+}
+
+impl Lagging {
+    async fn provider(container: &Container, queries: usize) -> CosmosDBProvider {
+        let config = CosmosDBProviderConfig { container: container.name.clone(), ..support::config() };
+        let inner = HttpTransport::new(&config.endpoint, false).expect("an endpoint");
+        let transport = Arc::new(Self { inner, queries: AtomicUsize::new(queries) });
+        CosmosDBProvider::new_with_transport(config, transport).await.expect("a provider")
+    }
+}
+
+#[async_trait::async_trait]
+impl Transport for Lagging {
+    async fn call(&self, request: Request, timeout: Duration) -> Result<Response, TransportError> {
+        let query = String::from_utf8_lossy(request.body());
+        if query.contains("c.type = 'history'") {
+            let lags = |left: usize| left.checked_sub(1);
+            if self.queries.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lags).is_ok() {
+                return Ok(http::Response::new(r#"{"_rid":"","Documents":[],"_count":0}"#.into()));
+            }
+        }
+        self.inner.call(request, timeout).await
+    }
+}
+
+/// A history that comes short is read again, and never taken for whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lagging_answer_shortens_no_history() {
+    let (provider, container) = instance(&[LARGE, LARGE]).await;
+    for (queries, whole) in [(2, true), (usize::MAX, false)] {
+        let lagging = Lagging::provider(&container, queries).await;
+        let read = lagging.read("i").await;
+        assert_eq!(read.map(|history| history.len()).ok(), whole.then_some(2));
+        let lagging = Lagging::provider(&container, queries).await;
+        provider.enqueue_for_orchestrator(raised(String::new()), None).await.expect("queued");
+        let fetched = lagging.fetch_orchestration_item(LOCK, Duration::ZERO, None).await;
+        let (item, token, _) = fetched.expect("no error").expect("a turn");
+        assert_eq!(item.history_error.is_none(), whole, "{:?}", item.history_error);
+        assert_eq!(item.history.len(), if whole { 2 } else { 0 });
+        commit(&lagging, &token, Vec::new(), 3).await;
+    }
+    container.delete().await;
 }
