@@ -43,6 +43,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let outcome = tour(&Client::new(store)).await;
 
     runtime.shutdown(None).await;
+    provider.close().await;
     outcome?;
     print_costs(&provider);
     Ok(())

@@ -26,6 +26,7 @@ async function abandonWork(argument) {
   work.attempts = Math.max(0, work.attempts - (argument.ignoreAttempt ? 1 : 0));
   work.abandoned = argument.nonce;
   delete work.lock;
+  work.waiting = 1;
   await dropStaged(work);
   await save(work);
   return { status: "abandoned", now: now, readyAt: work.workReadyAt };

@@ -173,6 +173,8 @@ interface Work extends Stored {
   tag?: string;
   session?: string;
   attempts: number;
+  /** While it is not locked: what queue depths count. */
+  waiting?: 1;
   lock?: { id: string; until: number };
   nonce?: string;
   /** Nonce of the last call that gave it back. */

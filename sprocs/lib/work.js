@@ -29,6 +29,7 @@ async function createWork(instanceId, slot, items, stampOf, now) {
         tag: item.tag,
         session: item.session,
         attempts: 0,
+        waiting: 1,
         nonce: item.nonce,
         item: item.item
       };
@@ -56,6 +57,7 @@ async function createWork(instanceId, slot, items, stampOf, now) {
 function takeWork(work, lockId, until) {
   work.attempts += 1;
   work.lock = { id: lockId, until: until };
+  delete work.waiting;
   work.firstReadyAt = work.firstReadyAt === undefined ? work.workReadyAt : work.firstReadyAt;
   work.workReadyAt = until;
 }

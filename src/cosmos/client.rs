@@ -34,6 +34,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Transient failures are absorbed for this long, well below the 30 s lease of a work item.
 pub(crate) const RETRY_BUDGET: Duration = Duration::from_secs(20);
 
+/// Where a dispatcher waits, transient failures are absorbed for this long: one unwell partition must not keep it
+/// from the others.
+pub(crate) const DISPATCH_BUDGET: Duration = Duration::from_secs(2);
+
 /// A client of one container.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -245,7 +249,7 @@ impl Client {
         match retry::until(RETRY_BUDGET, || self.send("read", &target, &headers, Bytes::new())).await {
             Ok(response) if response.status() == http::StatusCode::NOT_MODIFIED => Ok(Fresh::NotChanged),
             Ok(response) => parse("read", response.body()).map(Fresh::Changed),
-            Err(failure) if failure.is(404) && failure.sub_status != 1003 => Ok(Fresh::Absent),
+            Err(failure) if failure.is_not_found() => Ok(Fresh::Absent),
             Err(failure) => Err(failure),
         }
     }
@@ -393,6 +397,10 @@ struct Parameter {
 impl Query {
     pub(crate) fn new(operation: &'static str, query: impl Into<String>) -> Self {
         Self { operation, query: query.into(), parameters: Vec::new() }
+    }
+
+    pub(crate) fn operation(&self) -> &'static str {
+        self.operation
     }
 
     pub(crate) fn bind(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {

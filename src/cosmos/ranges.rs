@@ -1,14 +1,17 @@
 //! The physical partitions of the container.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::stream::iter;
 use http::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::client::{Client, Query, RETRY_BUDGET};
+use super::transport::TransportError;
 use super::{Failure, retry};
 
 /// Physical partitions asked at the same time.
@@ -28,34 +31,72 @@ impl RangeCache {
     }
 }
 
+/// What the physical partitions answer to a query, in any order.
+#[derive(Debug)]
+pub(crate) struct Answers<T> {
+    pub(crate) rows: Vec<T>,
+    /// Physical partitions that answered.
+    pub(crate) answered: usize,
+    /// What went wrong with one that did not.
+    pub(crate) failure: Option<Failure>,
+}
+
 impl Client {
     /// Runs a query in every physical partition and collects the rows; order across partitions is the
     /// caller's business. The gateway itself refuses ORDER BY and TOP over several partitions.
     pub(crate) async fn query_all<T: DeserializeOwned>(&self, query: &Query) -> Result<Vec<T>, Failure> {
+        let Answers { rows, failure, .. } = self.query_each(query, None).await?;
+        failure.map_or(Ok(rows), Err)
+    }
+
+    /// The same where a physical partition that fails, or does not answer within `patience`, costs only its own rows.
+    pub(crate) async fn query_each<T: DeserializeOwned>(
+        &self,
+        query: &Query,
+        patience: Option<Duration>,
+    ) -> Result<Answers<T>, Failure> {
         // A split between two attempts means another one with fresh ranges.
         const ATTEMPTS: usize = 5;
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match self.query_ranges(query).await {
-                Err(failure) if failure.is_stale_range() && attempt < ATTEMPTS => {
-                    self.ranges.set(None);
-                    self.session.forget();
-                }
-                other => return other,
+            let ranges = self.range_ids().await?;
+            let asked: Vec<_> = ranges.iter().map(|range| self.ask_range(range, query, patience)).collect();
+            let found: Vec<Result<Vec<T>, Failure>> = iter(asked).buffered(AT_ONCE).collect().await;
+            let stale = found.iter().any(|found| found.as_ref().is_err_and(Failure::is_stale_range));
+            if stale && attempt < ATTEMPTS {
+                self.ranges.set(None);
+                self.session.forget();
+                continue;
             }
+            let mut answers = Answers { rows: Vec::new(), answered: 0, failure: None };
+            for found in found {
+                match found {
+                    Ok(rows) => {
+                        answers.answered += 1;
+                        answers.rows.extend(rows);
+                    }
+                    Err(failure) => answers.failure = Some(failure),
+                }
+            }
+            return Ok(answers);
         }
     }
 
-    async fn query_ranges<T: DeserializeOwned>(&self, query: &Query) -> Result<Vec<T>, Failure> {
-        let mut rows = Vec::new();
-        for ranges in self.range_ids().await?.chunks(AT_ONCE) {
-            let asked = ranges.iter().map(|range| self.query_range(range, query));
-            for found in join_all(asked).await {
-                rows.extend(found?);
-            }
-        }
-        Ok(rows)
+    async fn ask_range<T: DeserializeOwned>(
+        &self,
+        range: &str,
+        query: &Query,
+        patience: Option<Duration>,
+    ) -> Result<Vec<T>, Failure> {
+        let asked = self.query_range(range, query);
+        let Some(patience) = patience else {
+            return asked.await;
+        };
+        tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| {
+            let late = format!("physical partition {range} has not answered within {patience:?}");
+            Err(Failure::of_transport(query.operation(), &TransportError::OutcomeUnknown(late)))
+        })
     }
 
     async fn range_ids(&self) -> Result<Arc<Vec<String>>, Failure> {

@@ -6,7 +6,8 @@ use duroxide::providers::{ExecutionMetadata, OrchestrationItem, ProviderError, W
 use duroxide::{ErrorDetails, Event, EventKind};
 
 use super::documents::{KvChange, NewCustomStatus, NewMessage, NewPage, NewWork, Payload};
-use super::tokens::Parent;
+use super::keys;
+use super::tokens::{Parent, WorkToken};
 
 /// The instance whose orchestrator queue a work item belongs to; `None` for an activity.
 pub(crate) fn receiver(item: &WorkItem) -> Option<&str> {
@@ -112,6 +113,26 @@ pub(crate) fn work<'a>(operation: &str, item: &'a WorkItem) -> Result<(&'a str, 
     Ok((instance, work))
 }
 
+/// What stands for a work item that cannot be read, such as one of a later duroxide: an activity nobody has
+/// registered. A runtime gives it back, ever more slowly, to others that may be able to read it, and in the end fails
+/// it as poisoned.
+pub(crate) fn unreadable(token: &WorkToken, error: &str) -> Result<WorkItem, ProviderError> {
+    let numbers = token.work.split(':').skip(1).map(str::parse).collect::<Result<Vec<u64>, _>>();
+    let Ok([execution_id, id, ..]) = numbers.as_deref() else {
+        let what = format!("work item {} of {:?} is unreadable: {error}", token.work, token.partition);
+        return Err(ProviderError::permanent("fetch_work_item", what));
+    };
+    Ok(WorkItem::ActivityExecute {
+        instance: keys::partition_instance(&token.partition).to_owned(),
+        execution_id: *execution_id,
+        id: *id,
+        name: format!("(unreadable work item: {error})"),
+        input: String::new(),
+        session_id: token.session.clone(),
+        tag: None,
+    })
+}
+
 /// The page for events that one commit appends; `None` if there are none.
 ///
 /// # Errors
@@ -170,7 +191,10 @@ pub(crate) fn ends(metadata: &ExecutionMetadata) -> bool {
 /// A version as one number that orders like it. Holds for parts below 100 000; pre-release tags do not count,
 /// as in duroxide's own providers.
 pub(crate) fn packed(version: &semver::Version) -> u64 {
-    (version.major * 100_000 + version.minor) * 100_000 + version.patch
+    /// What JavaScript counts exactly.
+    const LARGEST: u64 = (1 << 53) - 1;
+    let append = |number: u64, part| number.saturating_mul(100_000).saturating_add(part);
+    append(append(version.major, version.minor), version.patch).min(LARGEST)
 }
 
 fn json(operation: &str, value: &impl serde::Serialize) -> Result<String, ProviderError> {

@@ -227,10 +227,10 @@ impl ProviderAdmin for CosmosDBProvider {
     /// Answered from indexes, too: no waiting message or activity is loaded for it.
     async fn get_queue_depths(&self) -> Result<QueueDepths, ProviderError> {
         let count = |total: u64| usize::try_from(total).unwrap_or(usize::MAX);
-        let unlocked = "c.type = 'work' AND NOT IS_DEFINED(c.lock.until)";
+        let (messages, work) = ("c.type = 'head' AND c.waiting > 0", "c.type = 'work' AND c.waiting > 0");
         Ok(QueueDepths {
-            orchestrator_queue: count(self.inner.total("SUM(c.waiting)", "c.waiting > 0").await?),
-            worker_queue: count(self.inner.total("COUNT(1)", unlocked).await?),
+            orchestrator_queue: count(self.inner.total("SUM(c.waiting)", messages).await?),
+            worker_queue: count(self.inner.total("COUNT(1)", work).await?),
             // Timers are hidden messages of the orchestrator queue.
             timer_queue: 0,
         })

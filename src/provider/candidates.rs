@@ -102,9 +102,13 @@ impl Candidates {
         self.waiting().iter().find(|candidate| may_take(candidate)).map(|candidate| candidate.learnt)
     }
 
-    /// A race for `candidate` was lost: what was learnt when it was is out of date, too.
-    pub(crate) fn outdated(&self, candidate: &Candidate) {
-        self.waiting().retain(|other| other.learnt > candidate.learnt);
+    /// A race for `candidate` was lost: what was learnt when it was is out of date, too. Answers whether there was
+    /// more of that, which then has to be looked for.
+    pub(crate) fn outdated(&self, candidate: &Candidate) -> bool {
+        let mut waiting = self.waiting();
+        let before = waiting.len();
+        waiting.retain(|other| other.learnt > candidate.learnt);
+        waiting.len() < before
     }
 
     /// Marks a candidate as being locked. `None`: somebody else of this process is doing that.
@@ -230,7 +234,7 @@ mod tests {
         let lost = candidate(1);
         all.push(Candidate { learnt: lost.learnt, ..candidate(2) });
         all.push(Candidate { learnt: lost.learnt + std::time::Duration::from_millis(1), ..candidate(3) });
-        all.outdated(&lost);
+        assert!(all.outdated(&lost) && !all.outdated(&lost));
         assert_eq!(slots(&all), [3]);
     }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::candidates::Candidate;
+use super::discovery::Kind;
 use super::handoff::Promise;
 use super::work::{FetchedWork, WorkPlace, work_request};
 use super::{Inner, unique};
@@ -148,7 +149,11 @@ impl Inner {
         match answer {
             Some((changed, sent)) if changed.status == "acked" => match changed.next.take() {
                 Some(locked) => self.load_next(promise, token, locked, *sent),
-                None => self.work.candidates.outdated(&candidate),
+                None => {
+                    if self.work.candidates.outdated(&candidate) {
+                        self.discovery.look_now(Kind::Work);
+                    }
+                }
             },
             _ => self.ask_for_work(promise, token),
         }

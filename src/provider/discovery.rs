@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use super::Inner;
 use super::candidates::{Candidate, PAGE, spread};
 use crate::cosmos::Failure;
-use crate::cosmos::client::Query;
+use crate::cosmos::client::{DISPATCH_BUDGET, Query};
+use crate::cosmos::ranges::Answers;
 use crate::model::documents::VersionRange;
 
 /// Pause after a look that found something; doubles up to `idle_poll_interval` while nothing is found.
@@ -81,6 +82,10 @@ impl Search {
             parameters.push(("@foreign".to_owned(), foreign.into()));
         }
         Self { kind: Kind::Work, condition, parameters }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The candidates that wait longest.
@@ -213,7 +218,9 @@ impl Discovery {
     fn plan(&self, now: Instant, turns: Vec<Search>, work: Vec<Search>) -> Result<Plan, Option<Instant>> {
         let mut pace = self.pace();
         if now >= pace.next && !(turns.is_empty() && work.is_empty()) {
-            (pace.turns, pace.work) = (None, None);
+            // What nobody wants now is looked for when somebody does.
+            pace.turns = pace.turns.filter(|_| turns.is_empty());
+            pace.work = pace.work.filter(|_| work.is_empty());
             return Ok(Plan { idle: pace.pause > FIRST_PAUSE, turns, work });
         }
         let mut plan = Plan { idle: false, turns: Vec::new(), work: Vec::new() };
@@ -269,17 +276,20 @@ struct Plan {
 }
 
 impl Inner {
-    /// Asks all physical partitions.
-    pub(crate) async fn search(&self, search: &Search) -> Result<Vec<Candidate>, Failure> {
-        let mut found: Vec<Candidate> = self.client.query_all(&search.query()).await?;
-        found.sort_by(|a, b| a.ready_at.total_cmp(&b.ready_at));
-        spread(&mut found, self.start_slot);
-        Ok(found)
+    /// Asks all physical partitions; without `patience` for as long as any request is repeated.
+    pub(crate) async fn search(
+        &self,
+        search: &Search,
+        patience: Option<Duration>,
+    ) -> Result<Answers<Candidate>, Failure> {
+        let mut answers: Answers<Candidate> = self.client.query_each(&search.query(), patience).await?;
+        answers.rows.sort_by(|a, b| a.ready_at.total_cmp(&b.ready_at));
+        spread(&mut answers.rows, self.start_slot);
+        Ok(answers)
     }
 
-    /// One round of the loop: looks if it is time to. Answers when the next is due.
-    async fn discover(&self) -> Option<Instant> {
-        let now = Instant::now();
+    /// Wakes dispatchers for what is due.
+    fn see_to_due(&self, now: Instant) {
         for due in self.discovery.take_due(now) {
             match due {
                 Due::Turn(candidate) => {
@@ -289,6 +299,12 @@ impl Inner {
                 Due::Work => *self.discovery.pace().special(Kind::Work) = Some(now),
             }
         }
+    }
+
+    /// One round of the loop: looks if it is time to. Answers when the next is due.
+    async fn discover(&self) -> Option<Instant> {
+        let now = Instant::now();
+        self.see_to_due(now);
         let plan = match self.discovery.plan(now, self.turns.wanted(), self.work.wanted()) {
             Ok(plan) => plan,
             Err(later) => {
@@ -297,7 +313,16 @@ impl Inner {
             }
         };
         let started = Instant::now();
-        match self.look(&plan).await {
+        let mut look = std::pin::pin!(self.look(&plan));
+        let outcome = loop {
+            // What is due does not wait for a partition that is slow to answer.
+            let due = self.discovery.next_due().unwrap_or_else(|| started + DISPATCH_BUDGET);
+            tokio::select! {
+                outcome = &mut look => break outcome,
+                () = tokio::time::sleep_until(due) => self.see_to_due(Instant::now()),
+            }
+        };
+        match outcome {
             Ok((found, full)) => self.discovery.looked(found, &full),
             Err(failure) => {
                 tracing::warn!(error = %failure, "looking for work failed");
@@ -311,19 +336,21 @@ impl Inner {
         Some(Instant::now())
     }
 
-    /// Answers whether anything was found, and which queues have more.
+    /// Answers whether anything was found, and which queues have more. Fails if no physical partition answers.
     async fn look(&self, plan: &Plan) -> Result<(bool, Vec<Kind>), Failure> {
+        let patience = Some(DISPATCH_BUDGET);
         if let (true, [turns], [work]) = (plan.idle, plan.turns.as_slice(), plan.work.as_slice()) {
-            let probed: Vec<Value> = self.client.query_all(&Search::probe(turns, work)).await?;
+            let probe = Search::probe(turns, work);
+            let probed: Vec<Value> = some(self.client.query_each(&probe, patience).await?)?;
             if probed.is_empty() {
                 return Ok((false, Vec::new()));
             }
         }
         let (mut any, mut full) = (false, Vec::new());
         let searches = plan.turns.iter().chain(&plan.work);
-        let looks = searches.map(|search| async move { (search.kind, self.search(search).await) });
-        for (kind, found) in futures_util::future::join_all(looks).await {
-            let found = found?;
+        let looks = searches.map(|search| async move { (search.kind, self.search(search, patience).await) });
+        for (kind, answers) in futures_util::future::join_all(looks).await {
+            let found = some(answers?)?;
             any |= !found.is_empty();
             if found.len() >= PAGE {
                 full.push(kind);
@@ -347,6 +374,18 @@ impl Inner {
                 self.work.wake();
             }
         }
+    }
+}
+
+/// What was answered, unless nothing was.
+fn some<T>(answers: Answers<T>) -> Result<Vec<T>, Failure> {
+    match answers.failure {
+        Some(failure) if answers.answered == 0 => Err(failure),
+        Some(failure) => {
+            tracing::warn!(error = %failure, "looking for work failed in a physical partition");
+            Ok(answers.rows)
+        }
+        None => Ok(answers.rows),
     }
 }
 

@@ -6,10 +6,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// What is locked ahead waits about this long for its dispatcher, well below any lock's life.
-const AHEAD: Duration = Duration::from_millis(100);
+const AHEAD: Duration = Duration::from_millis(200);
 
 /// Things locked ahead for one kind of dispatcher at most.
 const MOST_AHEAD: u32 = 32;
@@ -26,7 +27,8 @@ pub(crate) struct HandOff<P, T> {
     state: Mutex<State<P, T>>,
     /// How long something takes that has not been seen yet; `None` if nothing can be said.
     expected: Option<Duration>,
-    enabled: bool,
+    /// A promise has been kept or dropped.
+    settled: Notify,
 }
 
 #[derive(Debug)]
@@ -35,6 +37,7 @@ struct State<P, T> {
     /// Group of the dispatcher that holds a lock, and since when, by the lock's id.
     held: HashMap<String, (usize, Instant)>,
     tickets: u64,
+    enabled: bool,
 }
 
 #[derive(Debug)]
@@ -102,8 +105,8 @@ enum Presence {
 
 impl<P: Clone + PartialEq, T> HandOff<P, T> {
     pub(crate) fn new(enabled: bool, expected: Option<Duration>) -> Self {
-        let state = State { groups: Vec::new(), held: HashMap::new(), tickets: 0 };
-        Self { state: Mutex::new(state), expected, enabled }
+        let state = State { groups: Vec::new(), held: HashMap::new(), tickets: 0, enabled };
+        Self { state: Mutex::new(state), expected, settled: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State<P, T>> {
@@ -172,10 +175,10 @@ impl<P: Clone + PartialEq, T> HandOff<P, T> {
         suits: impl Fn(&P) -> bool,
         older: impl Fn(&P) -> usize,
     ) -> Option<Promise<P, T>> {
-        if !self.enabled {
+        let mut state = self.state();
+        if !state.enabled {
             return None;
         }
-        let mut state = self.state();
         let group = state
             .groups
             .iter()
@@ -183,6 +186,23 @@ impl<P: Clone + PartialEq, T> HandOff<P, T> {
         state.groups[group].promised += 1;
         let place = state.groups[group].place.clone();
         Some(Promise { hand_off: Arc::clone(self), group, place, since: Instant::now() })
+    }
+
+    /// Makes no further promises; answers what nobody has fetched once all that were made are kept.
+    pub(crate) async fn close(&self) -> Vec<T> {
+        loop {
+            let mut settled = std::pin::pin!(self.settled.notified());
+            settled.as_mut().enable();
+            {
+                let mut state = self.state();
+                state.enabled = false;
+                if state.groups.iter().all(|group| group.promised == 0) {
+                    let ready = state.groups.iter_mut().flat_map(|group| group.ready.drain(..));
+                    return ready.map(|ready| ready.item).collect();
+                }
+            }
+            settled.await;
+        }
     }
 
     /// Takes back what nobody has fetched.
@@ -248,6 +268,8 @@ impl<P, T> Drop for Promise<P, T> {
     fn drop(&mut self) {
         let mut state = self.hand_off.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.groups[self.group].promised -= 1;
+        drop(state);
+        self.hand_off.settled.notify_waiters();
     }
 }
 
@@ -317,7 +339,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn quick_dispatchers_have_more_locked_ahead() {
-        for (takes_ms, expected) in [(1, 33), (25, 5), (101, 1)] {
+        for (takes_ms, expected) in [(1, 33), (25, 9), (201, 1)] {
             let places = places();
             let _waiting = places.wait(&"a").unwrap();
             places.hold(&"a", "lock");

@@ -11,10 +11,14 @@ use tokio::time::Instant;
 use super::candidates::{Candidate, Candidates, PAGE};
 use super::discovery::{Discovery, Search};
 use super::handoff::{HandOff, Present, Promise};
+use crate::cosmos::ranges::Answers;
 
 /// How long something handed over waits for its dispatcher before it is given back. Dispatchers that were
 /// promised are blocked or about to return, so only those that went away meanwhile take so long.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A long poll ends after a day at the latest.
+const LONGEST_POLL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One of the two queues, for dispatchers of places `P` that take items `T`.
 #[derive(Debug)]
@@ -126,7 +130,8 @@ pub(crate) trait Seeker: Sync {
     fn search(&self) -> Search;
     fn may_take(&self, candidate: &Candidate) -> bool;
     /// Asks the service now.
-    fn look(&self, search: &Search) -> impl Future<Output = Result<Vec<Candidate>, ProviderError>> + Send;
+    fn look(&self, search: &Search)
+    -> impl Future<Output = Result<Answers<Candidate>, ProviderError>> + Send;
     /// Locks a candidate. `None`: it is not to be had (any more).
     fn lock(
         &self,
@@ -150,8 +155,9 @@ pub(crate) async fn fetch<S: Seeker>(
 
 /// Takes what is handed over or known to be ready; else blocks until discovery finds something.
 async fn wait<S: Seeker>(seeker: &S, poll_timeout: Duration) -> Result<Option<S::Item>, ProviderError> {
-    let (queue, deadline) = (seeker.queue(), Instant::now() + poll_timeout);
+    let (queue, deadline) = (seeker.queue(), Instant::now() + poll_timeout.min(LONGEST_POLL));
     let mut failures = queue.hungry().failures;
+    let mut failure = None;
     loop {
         // Registered before looking, so that a wake-up during the look is not lost.
         let mut changed = std::pin::pin!(queue.changed.notified());
@@ -161,15 +167,22 @@ async fn wait<S: Seeker>(seeker: &S, poll_timeout: Duration) -> Result<Option<S:
             return Ok(Some(item));
         }
         if Instant::now() >= deadline {
-            return Ok(None);
+            return failure.map_or(Ok(None), Err);
         }
         if let Some(candidate) = queue.candidates.pop(|candidate| seeker.may_take(candidate)) {
             let Some(_claim) = queue.candidates.claim(&candidate) else {
                 continue;
             };
-            match seeker.lock(candidate.clone()).await? {
-                Some(item) => return Ok(Some(item)),
-                None => queue.candidates.outdated(&candidate),
+            match seeker.lock(candidate.clone()).await {
+                Ok(Some(item)) => return Ok(Some(item)),
+                Ok(None) => {
+                    if queue.candidates.outdated(&candidate) {
+                        seeker.discovery().look_now(seeker.search().kind());
+                    }
+                }
+                // There may be work in partitions that are well.
+                Err(error) if error.is_retryable() => failure = Some(error),
+                Err(error) => return Err(error),
             }
             continue;
         }
@@ -192,7 +205,7 @@ async fn ask<S: Seeker>(seeker: &S) -> Result<Option<S::Item>, ProviderError> {
     loop {
         let mut released = std::pin::pin!(candidates.released());
         released.as_mut().enable();
-        let found = seeker.look(&seeker.search()).await?;
+        let Answers { rows: found, failure, .. } = seeker.look(&seeker.search()).await?;
         let full = found.len() >= PAGE;
         let (mut lost, mut busy) = (false, false);
         for candidate in found {
@@ -209,7 +222,7 @@ async fn ask<S: Seeker>(seeker: &S) -> Result<Option<S::Item>, ProviderError> {
             continue;
         }
         if !busy {
-            return Ok(None);
+            return failure.map_or(Ok(None), |failure| Err(failure.into()));
         }
         released.await;
     }

@@ -2,15 +2,17 @@
 //! partition of its own.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use duroxide::providers::{ProviderError, SessionFetchConfig};
+use futures_util::StreamExt as _;
+use futures_util::stream::iter;
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Inner, millis};
-use crate::cosmos::client::Query;
+use crate::cosmos::client::{DISPATCH_BUDGET, Query};
 use crate::model::documents::{Changed, SESSION, Session};
 use crate::model::keys;
 
@@ -42,6 +44,12 @@ impl ForeignSessions {
     }
 }
 
+/// A renewal or completion waits so long for its session to be marked as active, which normally is there then.
+const TOUCH_WAIT: Duration = Duration::from_millis(500);
+
+/// Sessions renewed at the same time.
+const AT_ONCE: usize = 16;
+
 impl Inner {
     /// Makes the owner the holder of the session. `false`: another one holds it.
     pub(super) async fn claim_session(
@@ -56,7 +64,9 @@ impl Inner {
             "owner": owner.owner_id,
             "lockMs": millis(owner.lock_timeout),
         });
-        let changed: Changed = self.procedure("claimSession", &partition, &argument).await?;
+        let deadline = Instant::now() + DISPATCH_BUDGET;
+        let (changed, _): (Changed, _) =
+            self.procedure_before(|| deadline, "claimSession", &partition, &argument).await?;
         if changed.status == "claimed" {
             self.foreign_sessions.forget(session);
             return Ok(true);
@@ -68,17 +78,21 @@ impl Inner {
         Ok(false)
     }
 
-    /// Marks activity in a session. Best effort: the item itself is safe without.
-    pub(super) async fn touch_session(&self, session: &str) {
-        let touched = async {
-            let partition = keys::session_partition("touch_session", session)?;
-            let changed: Changed =
-                self.procedure("renewSession", &partition, &json!({ "touch": true })).await?;
-            Ok::<_, ProviderError>(changed)
-        };
-        if let Err(error) = touched.await {
-            tracing::warn!(session, %error, "could not mark activity in a session");
-        }
+    /// Marks activity in a session. Best effort: the item itself is safe without, and its renewal must not come late
+    /// because of this.
+    pub(super) async fn touch_session(self: &Arc<Self>, session: &str) {
+        let (this, session) = (Arc::clone(self), session.to_owned());
+        let touched = tokio::spawn(async move {
+            let touch = async {
+                let partition = keys::session_partition("touch_session", &session)?;
+                let touched = json!({ "touch": true });
+                Ok::<_, ProviderError>(this.procedure::<Changed>("renewSession", &partition, &touched).await?)
+            };
+            if let Err(error) = touch.await {
+                tracing::warn!(session, %error, "could not mark activity in a session");
+            }
+        });
+        let _ = tokio::time::timeout(TOUCH_WAIT, touched).await;
     }
 
     pub(crate) async fn renew_sessions(
@@ -102,10 +116,15 @@ impl Inner {
             "extendMs": millis(extend_for),
             "idleMs": millis(idle_timeout),
         });
+        // One that cannot be renewed costs the others nothing.
+        let renewals: Vec<_> = held
+            .iter()
+            .map(|session| self.procedure::<Changed>("renewSession", &session.partition, &argument))
+            .collect();
+        let outcomes: Vec<_> = iter(renewals).buffer_unordered(AT_ONCE).collect().await;
         let mut renewed = 0;
-        for session in held {
-            let changed: Changed = self.procedure("renewSession", &session.partition, &argument).await?;
-            renewed += usize::from(changed.status == "renewed");
+        for outcome in outcomes {
+            renewed += usize::from(outcome?.status == "renewed");
         }
         Ok(renewed)
     }

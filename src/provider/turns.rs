@@ -14,7 +14,9 @@ use super::discovery::{Discovery, Due, Search};
 use super::handoff::Promise;
 use super::queue::{self, PATIENCE, Queue, Seeker};
 use super::{Inner, millis, unique};
-use crate::cosmos::client::RETRY_BUDGET;
+use crate::cosmos::client::{DISPATCH_BUDGET, RETRY_BUDGET};
+use crate::cosmos::failure::Class;
+use crate::cosmos::ranges::Answers;
 use crate::model::documents::{
     Changed, HEAD, HeadFacts, KvSlot, LockedTurn, NewMessage, TurnRequest, VersionRange,
 };
@@ -84,8 +86,8 @@ impl Seeker for TurnSeeker<'_> {
         self.place.admits(candidate)
     }
 
-    async fn look(&self, search: &Search) -> Result<Vec<Candidate>, ProviderError> {
-        Ok(self.inner.search(search).await?)
+    async fn look(&self, search: &Search) -> Result<Answers<Candidate>, ProviderError> {
+        Ok(self.inner.search(search, None).await?)
     }
 
     /// Locks and loads in a task of its own: if the caller goes away meanwhile (a runtime that shuts down),
@@ -243,13 +245,17 @@ impl Inner {
     }
 
     async fn lock_turn(
-        &self,
+        self: &Arc<Self>,
         partition: &str,
         request: TurnRequest,
     ) -> Result<Option<FetchedTurn>, ProviderError> {
-        let deadline = Instant::now() + RETRY_BUDGET;
-        let (answer, sent): (LockedTurn, _) =
-            self.procedure_before(|| deadline, "lockTurn", partition, &request).await?;
+        let deadline = Instant::now() + DISPATCH_BUDGET;
+        let locked = self.procedure_before(|| deadline, "lockTurn", partition, &request).await;
+        let (answer, sent): (LockedTurn, _) = locked.inspect_err(|failure| {
+            if failure.class() == Class::Transient {
+                self.release_turn(partition, request.lock_id.clone());
+            }
+        })?;
         let LockedTurn { head: Some(facts), .. } = &answer else {
             tracing::debug!(partition, status = answer.status, "turn not locked");
             return Ok(None);
@@ -348,13 +354,16 @@ impl Inner {
         Some(TurnOffer { promise, request })
     }
 
-    /// After a request that failed nobody knows whether the turn has been locked.
     pub(super) fn give_turn_offer_back(self: &Arc<Self>, partition: &str, offer: Option<&TurnOffer>) {
         if let Some(offer) = offer {
-            let token = TurnToken::new(partition, offer.request.lock_id.clone());
-            let this = Arc::clone(self);
-            tokio::spawn(async move { this.give_turn_back(&tokens::encode(&token)).await });
+            self.release_turn(partition, offer.request.lock_id.clone());
         }
+    }
+
+    /// After a request that failed nobody knows whether it has locked the turn.
+    fn release_turn(self: &Arc<Self>, partition: &str, lock: String) {
+        let (this, token) = (Arc::clone(self), tokens::encode(&TurnToken::new(partition, lock)));
+        tokio::spawn(async move { this.give_turn_back(&token).await });
     }
 
     /// Lays a locked turn ready for the dispatcher it was locked for. Without `locked` it is asked for again.
@@ -400,7 +409,7 @@ impl Inner {
     }
 
     /// Gives back a turn that its dispatcher has not seen.
-    async fn give_turn_back(&self, token: &str) {
+    pub(super) async fn give_turn_back(&self, token: &str) {
         self.counters.gave_back();
         if let Err(error) = self.abandon_turn(token, None, true).await {
             tracing::debug!(%error, "could not give back a turn nobody waits for");

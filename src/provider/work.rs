@@ -13,7 +13,9 @@ use super::discovery::{Discovery, Due, Kind, Search};
 use super::handoff::Promise;
 use super::queue::{self, PATIENCE, Queue, Seeker};
 use super::{Inner, millis, unique};
-use crate::cosmos::client::RETRY_BUDGET;
+use crate::cosmos::client::DISPATCH_BUDGET;
+use crate::cosmos::failure::Class;
+use crate::cosmos::ranges::Answers;
 use crate::model::documents::{Changed, LockedWork, NewWork, WorkAnswer, WorkLock, WorkRequest};
 use crate::model::tokens::{self, WorkToken};
 use crate::model::{items, keys};
@@ -88,8 +90,8 @@ impl Seeker for WorkSeeker<'_> {
         tag && session
     }
 
-    async fn look(&self, search: &Search) -> Result<Vec<Candidate>, ProviderError> {
-        Ok(self.inner.search(search).await?)
+    async fn look(&self, search: &Search) -> Result<Answers<Candidate>, ProviderError> {
+        Ok(self.inner.search(search, None).await?)
     }
 
     /// Locks in a task of its own; see the same of turns.
@@ -177,7 +179,7 @@ impl Inner {
     }
 
     async fn lock_work(
-        &self,
+        self: &Arc<Self>,
         candidate: Candidate,
         request: WorkRequest,
     ) -> Result<Option<FetchedWork>, ProviderError> {
@@ -187,13 +189,17 @@ impl Inner {
     }
 
     async fn request_work(
-        &self,
+        self: &Arc<Self>,
         token: WorkToken,
         request: &WorkRequest,
     ) -> Result<Option<FetchedWork>, ProviderError> {
-        let deadline = Instant::now() + RETRY_BUDGET;
-        let (answer, sent): (WorkAnswer, _) =
-            self.procedure_before(|| deadline, "lockWork", &token.partition, request).await?;
+        let deadline = Instant::now() + DISPATCH_BUDGET;
+        let locked = self.procedure_before(|| deadline, "lockWork", &token.partition, request).await;
+        let (answer, sent): (WorkAnswer, _) = locked.inspect_err(|failure| {
+            if failure.class() == Class::Transient {
+                self.release_work(&token);
+            }
+        })?;
         if let Some(facts) = &answer.head {
             self.known.learn(&token.partition, facts, sent);
         }
@@ -204,17 +210,18 @@ impl Inner {
     }
 
     pub(super) async fn load_work(
-        &self,
+        self: &Arc<Self>,
         token: WorkToken,
         locked: LockedWork,
         sent: Instant,
     ) -> Result<FetchedWork, ProviderError> {
         self.leases.hold(&token.lock, locked.term.end(sent));
-        let item = self.text(&token.partition, locked.item).await?.unwrap_or_default();
-        let item = serde_json::from_str(&item).map_err(|error| {
-            // The lock stays until it expires, so that an unreadable item does not spin.
-            let what = format!("work item {} of {:?} is unreadable: {error}", token.work, token.partition);
-            ProviderError::permanent("fetch_work_item", what)
+        // An error means that no lock is held.
+        let text =
+            self.text(&token.partition, locked.item).await.inspect_err(|_| self.release_work(&token))?;
+        let item = serde_json::from_str(&text.unwrap_or_default()).or_else(|error| {
+            tracing::warn!(partition = token.partition, work = token.work, %error, "an unreadable work item");
+            items::unreadable(&token, &error.to_string())
         })?;
         Ok((item, tokens::encode(&token), locked.attempts))
     }
@@ -309,23 +316,31 @@ impl Inner {
         });
     }
 
-    /// After a request that failed nobody knows what has been locked.
     pub(super) fn give_work_offers_back(self: &Arc<Self>, offers: &[WorkOffer]) {
         for offer in offers {
-            let (this, token) = (Arc::clone(self), tokens::encode(&offer.token));
-            tokio::spawn(async move { this.give_work_back(&token).await });
+            self.release_work(&offer.token);
         }
     }
 
+    /// After a request that failed nobody knows whether it has locked the activity.
+    fn release_work(self: &Arc<Self>, token: &WorkToken) {
+        let (this, token) = (Arc::clone(self), tokens::encode(token));
+        tokio::spawn(async move { this.give_work_back(&token).await });
+    }
+
     /// Gives back an activity that its worker has not seen.
-    async fn give_work_back(&self, token: &str) {
+    pub(super) async fn give_work_back(&self, token: &str) {
         self.counters.gave_back();
         if let Err(error) = self.abandon_work(token, None, true).await {
             tracing::debug!(%error, "could not give back an activity nobody waits for");
         }
     }
 
-    pub(crate) async fn renew_work(&self, token: &str, extend_for: Duration) -> Result<(), ProviderError> {
+    pub(crate) async fn renew_work(
+        self: &Arc<Self>,
+        token: &str,
+        extend_for: Duration,
+    ) -> Result<(), ProviderError> {
         let operation = "renew_work_item_lock";
         let token: WorkToken = tokens::decode(operation, token)?;
         let argument = json!({ "workId": token.work, "lockId": token.lock, "extendMs": millis(extend_for) });

@@ -91,6 +91,12 @@ async fn check_account(client: &Client) -> Result<(), ProviderError> {
     struct Account {
         #[serde(default)]
         enable_multiple_write_locations: bool,
+        user_consistency_policy: Option<Consistency>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Consistency {
+        default_consistency_level: String,
     }
     let body = send(client, "account", client.account(Method::GET), Bytes::new()).await.map_err(|failure| {
         if failure.is(401) || failure.is(403) {
@@ -106,6 +112,13 @@ async fn check_account(client: &Client) -> Result<(), ProviderError> {
         return Err(permanent(
             "the account has several write regions, where two regions could both win a lock: use an account with one",
         ));
+    }
+    if let Some(Consistency { default_consistency_level: level }) = account.user_consistency_policy
+        && matches!(level.as_str(), "Eventual" | "ConsistentPrefix")
+    {
+        return Err(permanent(format!(
+            "the account's default consistency is {level}, with which a process may not see what it wrote itself: set it to Session or stronger"
+        )));
     }
     Ok(())
 }

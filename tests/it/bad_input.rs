@@ -113,12 +113,20 @@ async fn a_database_that_may_not_be_created_names_the_setting() {
 }
 
 #[tokio::test]
-async fn an_account_with_several_write_regions_is_refused() {
+async fn an_account_that_breaks_promises_is_refused() {
     let config = support::config();
-    let refused =
-        Faulty::start(&config, |what| if what == "/" { Fate::MultiWrite } else { Fate::Pass }).await;
-    let error = refused.expect_err("must be refused");
-    assert!(!error.is_retryable() && error.message.contains("write regions"), "{error}");
+    for (account, reason) in [
+        (r#"{"enableMultipleWriteLocations":true}"#, "write regions"),
+        (r#"{"userConsistencyPolicy":{"defaultConsistencyLevel":"Eventual"}}"#, "consistency is Eventual"),
+        (
+            r#"{"userConsistencyPolicy":{"defaultConsistencyLevel":"ConsistentPrefix"}}"#,
+            "Session or stronger",
+        ),
+    ] {
+        let answer = move |what: &str| if what == "/" { Fate::Answered(account) } else { Fate::Pass };
+        let error = Faulty::start(&config, answer).await.expect_err("must be refused");
+        assert!(!error.is_retryable() && error.message.contains(reason), "{error}");
+    }
 }
 
 /// Ids of any text run through enqueue, turn, activity and history.

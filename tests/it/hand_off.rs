@@ -150,6 +150,29 @@ async fn what_was_locked_for_a_worker_that_has_gone_is_given_back_unused() {
     emulator.shutdown().await;
 }
 
+/// A process that ends need not wait for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_gives_back_what_is_locked_ahead() {
+    let (emulator, provider) = site().await;
+    let token = turn(&provider).await;
+    let waiting = worker(&provider, TagFilter::DefaultOnly);
+    blocked(&provider, "discoverWork").await;
+    let slow = FaultRule::new(Fault::Latency(Duration::from_millis(300))).procedure("ackTurn*").count(1);
+    emulator.faults().add(slow);
+    let committing = Arc::clone(&provider);
+    let committed =
+        tokio::spawn(async move { commit(&committing, &token, vec![activity(1, None)], None).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    waiting.abort();
+    // The commit, which locks the activity for the worker, is still on its way.
+    provider.close().await;
+    let fetched = provider.fetch_work_item(LOCK, Duration::ZERO, None, &TagFilter::DefaultOnly).await;
+    let (item, _, attempts) = fetched.expect("no error").expect("given back");
+    assert_eq!((item, attempts), (activity(1, None), 1));
+    committed.await.expect("no panic");
+    emulator.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_turn_goes_to_the_dispatcher_that_waits_also_when_the_answer_was_lost() {
     let (emulator, provider) = site().await;

@@ -15,6 +15,7 @@ mod faults;
 mod hand_off;
 mod lengths;
 mod locks;
+mod outage;
 mod processes;
 mod prune;
 mod queues;

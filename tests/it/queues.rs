@@ -232,3 +232,55 @@ async fn mailboxes_of_nobody_are_emptied() {
     }
     container.delete().await;
 }
+
+/// A work item that this version cannot read (of a later one, say) goes through the runtime's hands like an activity
+/// nobody knows: given back with a delay, and failed in the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unreadable_work_item_is_poisoned() {
+    use duroxide::runtime::registry::ActivityRegistry;
+    use duroxide::runtime::{Runtime, RuntimeOptions, UnregisteredBackoffConfig};
+    use duroxide::{
+        ActivityContext, Client, OrchestrationContext, OrchestrationRegistry, OrchestrationStatus,
+    };
+    let (provider, container) = support::provider().await;
+    let store = Arc::clone(&provider) as Arc<dyn Provider>;
+    let call = |ctx: OrchestrationContext, _: String| async move {
+        ctx.schedule_activity("A", "").with_tag("later").await
+    };
+    let registry = || OrchestrationRegistry::builder().register("call", call).build();
+    let activities = || {
+        ActivityRegistry::builder()
+            .register("A", |_: ActivityContext, _: String| async move { Ok("ran".to_owned()) })
+            .build()
+    };
+    let client = Client::new(Arc::clone(&store));
+    let first = Runtime::start_with_store(Arc::clone(&store), activities(), registry()).await;
+    client.start_orchestration("u", "call", "").await.expect("started");
+    let scheduled = async {
+        loop {
+            let work = container.documents("u", "c.type = 'work'").await;
+            if let [work] = work.as_slice() {
+                return work.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let mut work = tokio::time::timeout(LOCK, scheduled).await.expect("an activity");
+    work["item"] = r#"{"ActivityOfLater":{"instance":"u"}}"#.into();
+    container.upsert("u", &work).await;
+    first.shutdown(Some(500)).await;
+    let quick = Duration::from_millis(50);
+    let options = RuntimeOptions {
+        unregistered_backoff: UnregisteredBackoffConfig { base_delay: quick, max_delay: quick },
+        max_attempts: 3,
+        worker_tag_filter: TagFilter::tags(["later"]),
+        ..RuntimeOptions::default()
+    };
+    let second = Runtime::start_with_options(store, activities(), registry(), options).await;
+    let status = client.wait_for_orchestration("u", Duration::from_secs(20)).await.expect("ends in time");
+    let OrchestrationStatus::Failed { details, .. } = status else { panic!("{status:?}") };
+    let text = details.display_message();
+    assert!(text.contains("unreadable work item") && text.contains("attempts"), "{text}");
+    second.shutdown(Some(500)).await;
+    container.delete().await;
+}

@@ -102,6 +102,8 @@ fn work(n: usize) -> Value {
     });
     if runs(n).1 {
         work["lock"] = json!({ "id": "l", "until": n + 1 });
+    } else {
+        work["waiting"] = json!(1);
     }
     work
 }

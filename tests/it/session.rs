@@ -9,6 +9,7 @@ use duroxide_cosmos::{
     CosmosDBProvider, CosmosDBProviderConfig, HttpTransport, Request, Response, Transport, TransportError,
 };
 
+use crate::support::faulty::{Fate, Faulty};
 use crate::support::{self, Container};
 
 /// Notes the tokens of answers, and those that requests carry.
@@ -77,5 +78,17 @@ async fn reads_carry_the_tokens_of_earlier_answers() {
     provider.fetch_orchestration_item(Duration::from_secs(5), Duration::ZERO, None).await.expect("no error");
     assert!(*transport.checked.lock().expect("no panic") >= 7);
     assert_eq!(*transport.behind.lock().expect("no panic"), Vec::<String>::new());
+    Container::of(&config).delete().await;
+}
+
+/// A replica that stays behind the session token has not said that an instance is not there.
+#[tokio::test]
+async fn a_replica_that_stays_behind_is_an_error() {
+    let config = support::config();
+    let behind =
+        |what: &str| if what.ends_with("/docs/head") { Fate::Refused(404, 1002) } else { Fate::Pass };
+    let provider = Faulty::provider(&config, behind).await;
+    let error = provider.read("i").await.expect_err("nothing is known");
+    assert!(error.is_retryable(), "{error}");
     Container::of(&config).delete().await;
 }

@@ -60,16 +60,16 @@ async fn a_total_timeout_ends_the_retries() {
     let retry = |ctx: OrchestrationContext, _: String| async move {
         // So many attempts would last for hours.
         let retries = ctx.schedule_activity_with_retry("Hopeless", "", policy(1_000_000));
-        match ctx.select2(retries, ctx.schedule_timer(Duration::from_millis(700))).await {
+        match ctx.select2(retries, ctx.schedule_timer(Duration::from_secs(2))).await {
             Either2::First(result) => result,
-            Either2::Second(()) => Err("timeout: no success in 700 ms".into()),
+            Either2::Second(()) => Err("timeout: no success in 2 s".into()),
         }
     };
     let registry = OrchestrationRegistry::builder().register("retry", retry).build();
     let runtime =
         world.runtime_with(activities().register("Hopeless", hopeless).build(), registry, options()).await;
     let error = world.outcome("r", "retry", "").await.expect_err("fails");
-    assert!(error.contains("timeout: no success in 700 ms"), "{error}");
+    assert!(error.contains("timeout: no success in 2 s"), "{error}");
     let scheduled = |event: &&Event| matches!(event.kind, EventKind::ActivityScheduled { .. });
     let attempts = world.history("r").await.iter().filter(scheduled).count();
     // The timer may cancel the last one before it runs.

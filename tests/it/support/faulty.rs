@@ -25,8 +25,8 @@ pub enum Fate {
     Refused(u16, u32),
     /// It takes effect, but the answer is this status.
     Failed(u16),
-    /// The account answers that it has several write regions.
-    MultiWrite,
+    /// This is the answer.
+    Answered(&'static str),
 }
 
 /// An answer the service gives when something is wrong.
@@ -112,7 +112,7 @@ impl Transport for Faulty {
                 self.inner.call(request, timeout).await?;
                 Err(TransportError::OutcomeUnknown("answer lost by the test".into()))
             }
-            Fate::MultiWrite => Ok(http::Response::new(r#"{"enableMultipleWriteLocations":true}"#.into())),
+            Fate::Answered(body) => Ok(http::Response::new(body.into())),
             Fate::Refused(status, sub_status) => Ok(refusal(status, sub_status)),
             Fate::Failed(status) => {
                 self.inner.call(request, timeout).await?;
