@@ -37,7 +37,7 @@ fn both_providers_answer_alike() {
     seed[..8].copy_from_slice(&setting("DIFFERENTIAL_SEED", 1).to_le_bytes());
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let mut runner = TestRunner::new_with_rng(Config::default(), random);
-    for case in 1..=setting("DIFFERENTIAL_CASES", 12) {
+    for case in 1..=setting("DIFFERENTIAL_CASES", 40) {
         let ops = vec(ops::op(), LONGEST / 2..LONGEST).new_tree(&mut runner).expect("a sequence").current();
         let Err(difference) = runtime.block_on(pair::compare(&emulator, &ops)) else { continue };
         let (ops, difference) = shortened(&runtime, &emulator, ops, difference);

@@ -39,7 +39,9 @@ pub enum Message {
     },
     /// Invisible for an hour.
     Hidden,
-    Queue,
+    Queue {
+        long: bool,
+    },
     Cancel,
     ChildCompleted,
     Timer,
@@ -113,7 +115,7 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         4 => prop::bool::weighted(0.1).prop_map(|long| Message::Event { long }),
         1 => Just(Message::Hidden),
-        2 => Just(Message::Queue),
+        2 => prop::bool::weighted(0.2).prop_map(|long| Message::Queue { long }),
         1 => Just(Message::Cancel),
         1 => Just(Message::ChildCompleted),
         2 => Just(Message::Timer),

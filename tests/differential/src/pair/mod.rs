@@ -224,7 +224,7 @@ impl Pair {
     /// `None`: a message other than of a queue for an instance without a start. The contract leaves it in the
     /// queue until the start comes, and SQLite finds nothing else meanwhile.
     fn message(&mut self, instance: usize, message: &Message) -> Option<WorkItem> {
-        if !self.known[instance].started && !matches!(message, Message::Queue) {
+        if !self.known[instance].started && !matches!(message, Message::Queue { .. }) {
             return None;
         }
         let to = INSTANCES[instance].to_owned();
@@ -235,8 +235,8 @@ impl Pair {
             Message::Hidden => {
                 WorkItem::ExternalRaised { instance: to, name: "hidden".to_owned(), data: self.text(false) }
             }
-            Message::Queue => {
-                WorkItem::QueueMessage { instance: to, name: "queue".to_owned(), data: self.text(false) }
+            Message::Queue { long } => {
+                WorkItem::QueueMessage { instance: to, name: "queue".to_owned(), data: self.text(*long) }
             }
             Message::Cancel => WorkItem::CancelInstance { instance: to, reason: self.text(false) },
             Message::ChildCompleted => WorkItem::SubOrchCompleted {
