@@ -16,7 +16,7 @@ async function abandonTurn(argument) {
   const now = Date.now();
   const head = await readHead();
   if (!head || !head.lock || head.lock.id !== argument.lockId) {
-    return head && wasApplied(head, argument.nonce)
+    return head && wasAnswered(head, argument.nonce)
       ? { status: "abandoned", now: now, readyAt: head.turnReadyAt }
       : { status: "lostLock" };
   }
@@ -44,7 +44,7 @@ async function abandonTurn(argument) {
   }
   delete head.lock;
   await dropStaged(head);
-  rememberApplied(head, argument.nonce);
+  rememberAnswered(head, argument.nonce);
   setTurnReadyAt(head);
   await saveHead(head);
   return { status: "abandoned", now: now, readyAt: head.turnReadyAt };

@@ -9,9 +9,10 @@
  *           "repeated"        an earlier call with the same nonce committed it
  *           "lostLock"        the lock is not held (any more); nothing written
  *           "duplicateEvent"  the events do not follow `lastEvent`; nothing written, the lock still held
- * Reads:    head; x:<execution> for an earlier execution; kv; w: and m: documents it deletes
+ * Reads:    head; x:<execution> for an earlier execution; kv; w: and m: documents it deletes; h:<execution>:<first> if
+ *           the lock is gone
  * Writes:   head; h:<execution>:<first>; w:<execution>:<activity>; o:<lockId>:<n>; m:<stamp>; x:<execution>; kv;
- *           t:<stamp>; t:<id> of batches that were staged, or of an earlier commit that did not come (deleted)
+ *           t:<stamp>; t:<id> of messages, of batches that were staged, or of an earlier commit that did not come (deleted)
  * Uses:     store, head, turn, text, execution, kv, work, outbox
  *
  * @param {AckTurn} argument
@@ -19,14 +20,10 @@
 async function ackTurn(argument) {
   const now = Date.now();
   const head = await readHead();
-  const earlier = head && head.turns.filter((turn) => turn.lock === argument.lockId)[0];
-  if (head && earlier) {
-    return earlier.nonce === argument.nonce
+  if (!head || !holdsTurn(head, argument.lockId, now)) {
+    return head && (await wasCommitted(head, argument))
       ? { status: "repeated", now: now, stamp: head.lastStamp, readyAt: lookAt(head, now) }
       : { status: "lostLock" };
-  }
-  if (!head || !holdsTurn(head, argument.lockId, now)) {
-    return { status: "lostLock" };
   }
   // A later execution starts empty, so nothing has been written when events are refused.
   const record = await openExecution(head, argument.execution, now);
@@ -34,6 +31,21 @@ async function ackTurn(argument) {
     return { status: "duplicateEvent", lastEvent: record.lastEvent };
   }
   return Object.assign({ status: "acked", now: now }, await commitTurn(head, record, argument, now));
+}
+
+/**
+ * Whether an earlier call with the same nonce committed the turn: the head remembers the last ones, a page its own.
+ *
+ * @param {Head} head
+ * @param {AckTurn} argument
+ * @returns {Promise<boolean>}
+ */
+async function wasCommitted(head, argument) {
+  if (head.turns.some((turn) => turn.nonce === argument.nonce)) {
+    return true;
+  }
+  const page = argument.page && (await read("h:" + argument.execution + ":" + argument.page.first));
+  return !!page && page.nonce === argument.nonce;
 }
 
 /**
@@ -46,7 +58,7 @@ async function commitTurn(head, record, argument, now) {
   const lock = /** @type {TurnLock} */ (head.lock);
   const previous = record.lastEvent;
   if (argument.page) {
-    await appendPage(head, record, argument.page);
+    await appendPage(head, record, argument.page, argument.nonce);
   }
   await applyMetadata(head, record, argument, now);
   await saveExecution(head, record);

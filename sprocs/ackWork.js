@@ -10,9 +10,10 @@
  *           { status: "repeated", now, stamp, readyAt? } | { status: "lostLock" }
  *           "acked"     the item is gone and its completion queued
  *           "repeated"  an earlier call with the same nonce did it
- *           "lostLock"  cancelled, expired, taken over, or its instance deleted; nothing written
+ *           "lostLock"  cancelled, expired, taken over, or its instance deleted; nothing written by this call
  * Reads:    w:<execution>:<activity>; head; for the turn kv, h:<execution>:<first> by query
- * Writes:   w:<execution>:<activity> (deleted, the next one locked); head; m:<stamp>; o:<lockId>:<n>
+ * Writes:   w:<execution>:<activity> (deleted, the next one locked); head; m:<stamp>; o:<lockId>:<n>; t:<id> of the
+ *           item, or staged in vain (deleted)
  * Uses:     store, head, text, turn, work, outbox
  *
  * @param {{instanceId: string, slot: number, incarnation: string, workId: string, lockId: string, nonce: string,
@@ -24,12 +25,13 @@ async function ackWork(argument) {
   const work = await read(argument.workId);
   const head = await readHead();
   if (!work || !holdsWork(work, head, argument.lockId, now)) {
-    return head && wasApplied(head, argument.nonce)
+    return head && wasAnswered(head, argument.nonce)
       ? { status: "repeated", now: now, stamp: head.lastStamp, readyAt: lookAt(head, now) }
       : { status: "lostLock" };
   }
   await remove(/** @type {any} */ (work));
   await dropText(work.item);
+  await dropStaged(work, argument.messages.concat(argument.outbox.map((outbox) => outbox.message)));
   await createOutbox(argument.instanceId, argument.lockId, argument.outbox, now);
   const next = argument.next ? await tryWork(head, argument.next, now) : undefined;
   if (argument.messages.length === 0 && !head) {
@@ -37,7 +39,7 @@ async function ackWork(argument) {
   }
   const queue = head || newHead(argument.instanceId, argument.slot, argument.incarnation);
   const stored = await enqueue(queue, argument.messages, argument.after, now);
-  rememberApplied(queue, argument.nonce);
+  rememberAnswered(queue, argument.nonce);
   setTurnReadyAt(queue);
   const request = argument.turn && withRoomFor(next, argument.turn);
   const turn = await handTurn(queue, request, stored, now);

@@ -10,8 +10,8 @@
  *           { status: "repeated", now, stamp, readyAt? }
  *           "queued"    the messages are in the queue
  *           "repeated"  an earlier call with the same nonce or key did it
- * Reads:    head; i:<key>; for the turn kv, h:<execution>:<first> by query
- * Writes:   head; m:<stamp> for messages that do not fit it; i:<key>
+ * Reads:    head; i:<key>; i:<nonce>; for the turn kv, h:<execution>:<first> by query
+ * Writes:   head; m:<stamp> for messages that do not fit it; i:<key>; i:<nonce> of a recent call
  * Uses:     store, head, turn
  *
  * @param {{instanceId: string, slot: number, incarnation: string, nonce: string, after: number, key?: string,
@@ -20,7 +20,7 @@
 async function enqueueMessages(argument) {
   const now = Date.now();
   const head = (await readHead()) || newHead(argument.instanceId, argument.slot, argument.incarnation);
-  if (wasApplied(head, argument.nonce)) {
+  if (await wasApplied(head, argument.nonce)) {
     return { status: "repeated", now: now, stamp: head.lastStamp, readyAt: lookAt(head, now) };
   }
   if (argument.key !== undefined) {
@@ -31,7 +31,9 @@ async function enqueueMessages(argument) {
     await create({ id: mark, instanceId: argument.instanceId, type: "inbox", ttl: argument.markSeconds });
   }
   const stored = await enqueue(head, argument.messages, argument.after, now);
-  rememberApplied(head, argument.nonce);
+  if (argument.key === undefined) {
+    await rememberApplied(head, argument.nonce, now);
+  }
   setTurnReadyAt(head);
   const turn = await handTurn(head, argument.turn, stored, now);
   const facts = await saveHead(head);

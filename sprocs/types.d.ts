@@ -96,7 +96,10 @@ interface Head extends Stored, Execution {
   /** Set while the instance is being deleted; with `before`, documents up to that stamp are its remains. */
   deletion?: { id: string; before?: number };
   turns: { lock: string; nonce: string }[];
-  applied: string[];
+  /** Calls that must not be applied twice; where it is full, there may be marks `i:<nonce>` of others. */
+  applied: { nonce: string; at: number }[];
+  /** Nonces of the last completions and abandons. */
+  answered?: string[];
   name?: string;
   version?: string;
   parent?: string;

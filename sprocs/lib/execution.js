@@ -75,8 +75,9 @@ function executionDocument(head, record) {
  * @param {Head} head
  * @param {Execution} record
  * @param {NewPage} page
+ * @param {string} [nonce] of the commit, by which a repeated call recognises it for as long as there is the page
  */
-async function appendPage(head, record, page) {
+async function appendPage(head, record, page, nonce) {
   await create({
     id: "h:" + record.execution + ":" + page.first,
     instanceId: head.instanceId,
@@ -84,7 +85,8 @@ async function appendPage(head, record, page) {
     execution: record.execution,
     first: page.first,
     last: page.last,
-    events: page.events
+    events: page.events,
+    nonce: nonce
   });
   record.lastEvent = page.last;
   record.events += page.count;

@@ -16,10 +16,17 @@ const InlineMessageChars = 2048;
 /** The head holds at most so many messages inline. */
 const InlineMessages = 16;
 
-/** How many operations a head remembers to recognise a repeated call whose first answer was lost. */
-const RememberedOperations = 32;
+/**
+ * How long a call that must not be applied twice is remembered, in seconds: callers repeat it for 20, and the last
+ * attempt may be under way for 10 more.
+ */
+const RememberedSeconds = 60;
 
-/** How many acknowledged turns a head remembers for the same purpose. */
+/** How many of them a head holds; what is pushed out before its time gets a mark of its own. */
+const RememberedCalls = 32;
+
+/** How many completions and abandons, and how many turns, a head remembers: just to answer a repeated call well. */
+const RememberedAnswers = 32;
 const RememberedTurns = 4;
 
 /** @returns {Promise<Head | null>} */
@@ -124,25 +131,48 @@ function timeOf(stamp) {
 }
 
 /**
- * Whether the operation `nonce` is already part of this head.
+ * Whether the call `nonce`, which must not be applied twice, is already part of this head.
+ *
+ * @param {Head} head
+ * @param {string} nonce
+ * @returns {Promise<boolean>}
+ */
+async function wasApplied(head, nonce) {
+  return head.applied.some((call) => call.nonce === nonce) ||
+    (head.applied.length >= RememberedCalls && (await read("i:" + nonce)) !== null);
+}
+
+/**
+ * @param {Head} head
+ * @param {string} nonce
+ * @param {number} now
+ */
+async function rememberApplied(head, nonce, now) {
+  head.applied = head.applied.filter((call) => call.at + RememberedSeconds * 1000 > now);
+  head.applied.push({ nonce: nonce, at: now });
+  if (head.applied.length > RememberedCalls) {
+    const oldest = head.applied.splice(0, 1)[0];
+    await create({ id: "i:" + oldest.nonce, instanceId: head.instanceId, type: "inbox", ttl: RememberedSeconds });
+  }
+}
+
+/**
+ * Whether the call `nonce`, which finds nothing to do when repeated, is one of the last.
  *
  * @param {Head} head
  * @param {string} nonce
  * @returns {boolean}
  */
-function wasApplied(head, nonce) {
-  return head.applied.indexOf(nonce) >= 0;
+function wasAnswered(head, nonce) {
+  return head.answered !== undefined && head.answered.indexOf(nonce) >= 0;
 }
 
 /**
  * @param {Head} head
  * @param {string} nonce
  */
-function rememberApplied(head, nonce) {
-  head.applied.push(nonce);
-  if (head.applied.length > RememberedOperations) {
-    head.applied.shift();
-  }
+function rememberAnswered(head, nonce) {
+  head.answered = (head.answered || []).concat(nonce).slice(-RememberedAnswers);
 }
 
 /**

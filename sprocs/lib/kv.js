@@ -42,7 +42,7 @@ async function setDelta(kv, key, slot) {
   if (hasKey(kv.delta, key)) {
     await dropText(kv.delta[key].value);
   }
-  kv.delta[key] = slot;
+  setSlot(kv.delta, key, slot);
 }
 
 /** @param {Kv} kv */
@@ -55,10 +55,21 @@ async function mergeDelta(kv) {
     if (slot.value === undefined) {
       delete kv.store[key];
     } else {
-      kv.store[key] = slot;
+      setSlot(kv.store, key, slot);
     }
   }
   kv.delta = {};
+}
+
+/**
+ * Sets a key of any name: a mere assignment to `__proto__` adds no key.
+ *
+ * @param {{[key: string]: KvSlot}} slots
+ * @param {string} key
+ * @param {KvSlot} slot
+ */
+function setSlot(slots, key, slot) {
+  Object.defineProperty(slots, key, { value: slot, enumerable: true, configurable: true, writable: true });
 }
 
 /**

@@ -26,13 +26,17 @@ async function storeText(head, payload, now) {
 }
 
 /**
- * Lets go of a staged batch that no commit has taken over.
+ * Lets go of staged texts that no commit has taken over.
  *
- * @param {{staged?: string[]}} holder the document whose lock the batch belongs to
+ * @param {{staged?: string[]}} holder the document whose lock they belong to
+ * @param {{item: Payload}[]} kept what refers to some of them
  */
-async function dropStaged(holder) {
+async function dropStaged(holder, kept = []) {
+  const used = kept.map((holder) => (typeof holder.item === "string" ? "" : holder.item.ref));
   for (const id of holder.staged || []) {
-    await removeById(id);
+    if (used.indexOf(id) < 0) {
+      await removeById(id);
+    }
   }
   delete holder.staged;
 }

@@ -303,7 +303,11 @@ async function releaseWithoutContext(head, batch) {
  * @param {number[]} stored stamps of messages with documents of their own
  */
 async function removeMessages(head, inline, stored) {
+  const taken = head.inbox.filter((message) => inline.indexOf(message.stamp) >= 0);
   head.inbox = head.inbox.filter((message) => inline.indexOf(message.stamp) < 0);
+  for (const message of taken) {
+    await dropText(message.item);
+  }
   for (const stamp of stored) {
     await removeById("m:" + stamp);
     head.backlog.count -= 1;

@@ -87,12 +87,16 @@ impl Inner {
         };
         argument.turn = offers.turn.as_ref().map(|offer| offer.request.clone());
         let result = self.under_lock(OPERATION, &token.lock, "ackTurn", &token.partition, &argument).await;
-        if result.is_err() {
+        let checked = result.and_then(|(changed, sent): (Changed, _)| {
+            check(&changed, &argument)?;
+            Ok((changed, sent))
+        });
+        if checked.is_err() {
+            // Also when the lock is lost: an earlier attempt may have committed.
             self.give_turn_offer_back(&token.partition, offers.turn.as_ref());
             self.give_work_offers_back(&offers.work);
         }
-        let (changed, sent) = result?;
-        check(&changed, &argument)?;
+        let (changed, sent) = checked?;
         self.leases.forget(&token.lock);
         let outbox = std::mem::take(&mut argument.outbox);
         self.committed(token, turn, argument, changed, sent, offers);

@@ -109,16 +109,18 @@ impl Inner {
         if let Some(offer) = &next {
             argument["next"] = json!(offer.request);
         }
-        let mut result =
+        let answer: Result<(Changed, Instant), _> =
             self.under_lock(OPERATION, &token.lock, "ackWork", &token.partition, &argument).await;
+        let mut result = answer.and_then(|(changed, sent)| match changed.status.as_str() {
+            "lostLock" => Err(tokens::lost(OPERATION)),
+            _ => Ok((changed, sent)),
+        });
         if result.is_err() {
+            // Also when the lock is lost: an earlier attempt may have completed.
             self.give_turn_offer_back(&token.partition, turn.as_ref());
         }
         self.hand_next(next, result.as_mut().ok());
         let (changed, sent) = result?;
-        if changed.status == "lostLock" {
-            return Err(tokens::lost(OPERATION));
-        }
         self.leases.forget(&token.lock);
         self.turn_changed(&token.partition, changed, sent, turn);
         if let Some(session) = &token.session {

@@ -26,6 +26,7 @@ mod scenarios;
 mod session;
 mod shutdown;
 mod sizes;
+mod staged;
 mod start_up;
 mod starvation;
 mod storms;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use duroxide::TagFilter;
 use duroxide::providers::{ExecutionMetadata, Provider, WorkItem};
+use duroxide::{Event, EventKind, TagFilter};
 use duroxide_cosmos::CosmosDBProvider;
 
 use crate::support::faulty::{Fate, Faulty};
+use crate::support::late::Late;
 use crate::support::{self, Container, start};
 
 const LOCK: Duration = Duration::from_secs(30);
@@ -169,6 +170,78 @@ async fn a_lost_answer_is_no_second_effect() {
     assert_eq!(messages.len(), 1, "completed once");
     assert_eq!(container.documents("once", "c.type = 'work'").await.len(), 0);
     container.delete().await;
+}
+
+/// A message whose answer is long in coming counts once, whatever happened meanwhile: more messages than a head
+/// remembers, more completions and turns.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_repetition_of_a_message_is_no_second_message() {
+    let config = support::config();
+    let container = Container::of(&config);
+    let (slow, late) = Late::provider(&config, "enqueueMessages").await;
+    let quick = CosmosDBProvider::new_with_config(config).await.expect("a second provider");
+    quick.enqueue_for_orchestrator(start("late"), None).await.expect("queued");
+    let sending =
+        tokio::spawn(async move { slow.enqueue_for_orchestrator(event("late", "once"), None).await });
+    late.repeated().await;
+    let mut received = Vec::new();
+    for id in 2..42 {
+        quick.enqueue_for_orchestrator(event("late", "other"), None).await.expect("queued");
+        let (messages, token) = turn(&quick).await;
+        received.extend(data(&messages));
+        commit(&quick, &token, vec![activity("late", id)], Vec::new()).await;
+        let fetched = quick.fetch_work_item(LOCK, Duration::ZERO, None, &TagFilter::DefaultOnly).await;
+        let (_, work, _) = fetched.expect("no error").expect("an activity");
+        let result = String::new();
+        let done = WorkItem::ActivityCompleted { instance: "late".into(), execution_id: 1, id, result };
+        quick.ack_work_item(&work, Some(done)).await.expect("completed");
+    }
+    late.let_go();
+    sending.await.expect("sent").expect("no error");
+    received.extend(data(&turn(&quick).await.0));
+    assert_eq!(received.iter().filter(|data| *data == "once").count(), 1);
+    assert_eq!(received.len(), 41);
+    container.delete().await;
+}
+
+/// A commit whose answer is long in coming is known by the history it wrote, however many turns followed. Where there
+/// is none, the lock counts as lost; what the commit had locked for a worker that waits is given back at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_repetition_of_a_commit_is_recognised_or_gives_back() {
+    for writes_history in [true, false] {
+        let config = support::config();
+        let container = Container::of(&config);
+        let (slow, late) = Late::provider(&config, "ackTurn").await;
+        let quick = CosmosDBProvider::new_with_config(config).await.expect("a second provider");
+        slow.enqueue_for_orchestrator(start("late"), None).await.expect("queued");
+        let (_, token) = turn(&slow).await;
+        let worker = Arc::clone(&slow);
+        let worker = tokio::spawn(async move {
+            worker.fetch_work_item(LOCK, Duration::from_secs(20), None, &TagFilter::DefaultOnly).await
+        });
+        while !["discoverWork", "probe"].iter().any(|look| slow.stats().contains_key(look)) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let kind = EventKind::ExternalEvent { name: "e".into(), data: String::new() };
+        let events = vec![Event::with_event_id(1, "late", 1, None, kind)];
+        let events = if writes_history { events } else { Vec::new() };
+        let committing = tokio::spawn(async move {
+            let work = vec![activity("late", 2)];
+            let end = ExecutionMetadata::default();
+            slow.ack_orchestration_item(&token, 1, events, work, Vec::new(), end, Vec::new()).await
+        });
+        late.repeated().await;
+        for _ in 0..5 {
+            quick.enqueue_for_orchestrator(event("late", ""), None).await.expect("queued");
+            let (_, token) = turn(&quick).await;
+            commit(&quick, &token, Vec::new(), Vec::new()).await;
+        }
+        late.let_go();
+        assert_eq!(committing.await.expect("it ends").is_ok(), writes_history);
+        let fetched = worker.await.expect("it ends").expect("no error");
+        assert!(fetched.is_some_and(|(_, _, attempts)| attempts == 1), "the worker gets the activity");
+        container.delete().await;
+    }
 }
 
 /// A dispatcher that goes away while its fetch is under way (a runtime shutting down) strands no lock.

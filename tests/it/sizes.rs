@@ -373,3 +373,53 @@ async fn what_a_dead_worker_staged_is_removed() {
     assert_eq!(container.documents("s", "c.type = 'text'").await.len(), 0);
     container.delete().await;
 }
+
+/// Keys of any name, also those that mean something to JavaScript.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_any_name() {
+    let keys =
+        ["__proto__", "constructor", "toString", "", "a.b", "a/b\\c\"d", "$", "日本 🦀", &"k".repeat(250)];
+    let (provider, container) = support::provider().await;
+    provider.enqueue_for_orchestrator(start("keys"), None).await.expect("queued");
+    let commit = |token: String, execution: u64, kinds: Vec<EventKind>, status: &str| {
+        let (provider, end) =
+            (Arc::clone(&provider), ExecutionMetadata { status: Some(status.into()), ..metadata() });
+        let events = kinds.into_iter().zip(1..);
+        let events =
+            events.map(|(kind, id)| Event::with_event_id(id, "keys", execution, None, kind)).collect();
+        async move {
+            provider
+                .ack_orchestration_item(&token, execution, events, Vec::new(), Vec::new(), end, Vec::new())
+                .await
+                .expect("acknowledged");
+            let raised =
+                WorkItem::ExternalRaised { instance: "keys".into(), name: "n".into(), data: String::new() };
+            provider.enqueue_for_orchestrator(raised, None).await.expect("queued");
+            let fetched = provider.fetch_orchestration_item(LOCK, Duration::ZERO, None).await;
+            let (item, token, _) = fetched.expect("no error").expect("a turn");
+            (item.kv_snapshot, token)
+        }
+    };
+    let set = |key: &str, value: &str| EventKind::KeyValueSet {
+        key: key.into(),
+        value: format!("{value} {key}"),
+        last_updated_at_ms: 7,
+    };
+    let token = turn(&provider).await;
+    let all = keys.iter().map(|key| set(key, "first")).collect();
+    let (snapshot, token) = commit(token, 1, all, "Running").await;
+    assert_eq!(snapshot.len(), 0, "the execution goes on");
+    for key in keys {
+        let value = provider.get_kv_value("keys", key).await.expect("no error");
+        assert_eq!(value, Some(format!("first {key}")));
+    }
+    let all = keys.iter().map(|key| set(key, "second")).collect();
+    let (snapshot, token) = commit(token, 2, all, "ContinuedAsNew").await;
+    assert_eq!(snapshot.len(), keys.len());
+    assert!(keys.iter().all(|key| snapshot[*key].value == format!("second {key}")));
+    let cleared = keys.iter().map(|key| EventKind::KeyValueCleared { key: (*key).into() }).collect();
+    let (snapshot, _) = commit(token, 3, cleared, "ContinuedAsNew").await;
+    assert_eq!(snapshot.len(), 0);
+    assert_eq!(provider.get_kv_all_values("keys").await.expect("values").len(), 0);
+    container.delete().await;
+}

@@ -1,6 +1,7 @@
 //! Where the tests run, and what they need beside the provider.
 
 pub mod faulty;
+pub mod late;
 pub mod rest;
 pub mod workload;
 

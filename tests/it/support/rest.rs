@@ -67,15 +67,25 @@ impl Container {
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
-    /// Documents of one partition.
+    /// Documents of one partition, 4 MB at most.
     pub async fn documents(&self, partition: &str, condition: &str) -> Vec<Value> {
+        self.rows(partition, &format!("SELECT * FROM c WHERE {condition}")).await
+    }
+
+    /// Ids of documents of one partition, however long these are.
+    pub async fn ids<C: FromIterator<String>>(&self, partition: &str, condition: &str) -> C {
+        let rows = self.rows(partition, &format!("SELECT VALUE c.id FROM c WHERE {condition}")).await;
+        rows.iter().map(|id| id.as_str().expect("an id").to_owned()).collect()
+    }
+
+    async fn rows(&self, partition: &str, query: &str) -> Vec<Value> {
         let headers = [
             ("x-ms-documentdb-partitionkey", json!([partition]).to_string()),
             ("x-ms-documentdb-isquery", "True".into()),
             ("content-type", "application/query+json".into()),
             ("x-ms-max-item-count", "1000".into()),
         ];
-        let query = json!({ "query": format!("SELECT * FROM c WHERE {condition}"), "parameters": [] });
+        let query = json!({ "query": query, "parameters": [] });
         let path = format!("{}/docs", self.link());
         let (status, body) =
             self.send(reqwest::Method::POST, "docs", &self.link(), &path, &headers, Some(query)).await;
