@@ -43,6 +43,7 @@ use tokio::time::Instant;
 use crate::config::{CosmosDBProviderConfig, Deployment};
 use crate::cosmos::auth::MasterKey;
 use crate::cosmos::client::{RETRY_BUDGET, encode};
+use crate::cosmos::failure::Class;
 use crate::cosmos::http::HttpTransport;
 use crate::cosmos::stats::OperationStats;
 use crate::cosmos::transport::Transport;
@@ -285,6 +286,11 @@ impl Inner {
                 );
                 procedures::deploy(&self.client, procedure).await?;
                 retry::before(&deadline, call).await
+            }
+            // Whoever may write there may have put something else in its place.
+            Err(failure) if failure.class() == Class::Permanent => {
+                procedures::check(&self.client, procedure).await?;
+                Err(failure)
             }
             other => other,
         }

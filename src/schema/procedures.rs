@@ -94,7 +94,7 @@ pub(crate) async fn deploy(client: &Client, procedure: &Procedure) -> Result<(),
 }
 
 /// That what is deployed under the id of `procedure` is it: the id names its content, but anybody may write there.
-async fn check(client: &Client, procedure: &Procedure) -> Result<(), Failure> {
+pub(crate) async fn check(client: &Client, procedure: &Procedure) -> Result<(), Failure> {
     #[derive(serde::Deserialize)]
     struct Deployed {
         body: String,

@@ -28,6 +28,7 @@ use crate::support::{self, Account, start};
 
 const CONTAINER: &str = "PROCESSES_CONTAINER";
 const EFFECTS: &str = "PROCESSES_EFFECTS";
+const LIBFAKETIME: &str = "LIBFAKETIME";
 
 /// Activities that a process runs at the same time.
 const WORKERS: usize = 2;
@@ -85,9 +86,19 @@ async fn worker() {
 struct Worker(Child);
 
 impl Worker {
-    fn start(container: &str, effects: &Path) -> Self {
+    /// With `clock`, such as `+60s`, in a time of its own.
+    fn start(container: &str, effects: &Path, clock: Option<&str>) -> Self {
         let Account { endpoint, key, database } = support::account();
-        let child = Command::new(std::env::current_exe().expect("this binary"))
+        let mut command = Command::new(std::env::current_exe().expect("this binary"));
+        if let Some(clock) = clock {
+            let library = std::env::var(LIBFAKETIME).expect("the path of libfaketime.so.1");
+            assert!(Path::new(&library).is_file(), "{library} is not there");
+            command
+                .env("LD_PRELOAD", library)
+                .env("FAKETIME", clock)
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        let child = command
             .args(["--ignored", "--exact", "processes::worker"])
             .env("COSMOS_ENDPOINT", endpoint)
             .env("COSMOS_KEY", key)
@@ -210,13 +221,22 @@ fn assert_effects(effects: &BTreeMap<String, usize>, instances: usize, kills: us
     assert!(surplus <= kills * WORKERS, "{surplus} activities ran again");
 }
 
-async fn share(processes: usize, instances: usize, kills: usize, patience: Duration) {
+/// The clocks of the processes: right.
+const RIGHT: [Option<&str>; 1] = [None];
+
+async fn share(
+    processes: usize,
+    instances: usize,
+    kills: usize,
+    patience: Duration,
+    clocks: &[Option<&str>],
+) {
     let (provider, container) = support::provider().await;
     lay_ineligible(&provider, patience * 2).await;
     let client = Client::new(Arc::clone(&provider) as Arc<dyn Provider>);
     let effects = Effects::new();
-    let worker = || Worker::start(&container.name, &effects.0);
-    let mut workers: Vec<Worker> = (0..processes).map(|_| worker()).collect();
+    let worker = |n: usize| Worker::start(&container.name, &effects.0, clocks[n % clocks.len()]);
+    let mut workers: Vec<Worker> = (0..processes).map(worker).collect();
     let begun = Instant::now();
     let started = futures_util::stream::iter(0..instances).for_each_concurrent(8, async |n| {
         client.start_orchestration(format!("i{n}"), "steps", n.to_string()).await.expect("started");
@@ -226,7 +246,7 @@ async fn share(processes: usize, instances: usize, kills: usize, patience: Durat
             while completed(&client).await < instances * kill / (kills + 1) {
                 tokio::time::sleep(POLL).await;
             }
-            workers[kill % processes] = worker();
+            workers[kill % processes] = worker(kill);
         }
         while completed(&client).await < instances {
             tokio::time::sleep(POLL).await;
@@ -248,11 +268,18 @@ async fn share(processes: usize, instances: usize, kills: usize, patience: Durat
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_processes_share_sixty_instances() {
-    share(3, 60, 2, Duration::from_secs(90)).await;
+    share(3, 60, 2, Duration::from_secs(90), &RIGHT).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: see docs/ARCHITECTURE.md"]
 async fn ten_processes_share_a_thousand_instances() {
-    share(10, 1000, 6, Duration::from_secs(1200)).await;
+    share(10, 1000, 6, Duration::from_secs(1200), &RIGHT).await;
+}
+
+/// Two minutes between the first and the second: no activity runs twice, no timer waits for another's clock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs libfaketime: see docs/ARCHITECTURE.md"]
+async fn processes_disagree_about_the_time() {
+    share(3, 60, 0, Duration::from_secs(45), &[Some("+60s"), Some("-60s"), None]).await;
 }

@@ -125,6 +125,28 @@ async fn a_foreign_procedure_is_refused() {
     container.delete().await;
 }
 
+/// The same where it is changed while it is in use.
+#[tokio::test]
+async fn a_procedure_that_is_replaced_is_noticed() {
+    let (provider, container) = support::provider().await;
+    let (id, ours) =
+        duroxide_cosmos::procedures().find(|(id, _)| id.starts_with("enqueueMessages_")).expect("one");
+    let enqueue = || provider.enqueue_for_orchestrator(support::start("i"), None);
+    for body in
+        ["function () { getContext().getResponse().setBody(1); }", "function () { throw new Error('no'); }"]
+    {
+        container.delete_procedure(id).await;
+        container.create_procedure(id, body).await;
+        let error = enqueue().await.expect_err("must be refused");
+        assert!(!error.is_retryable() && error.message.contains(id), "{error}");
+        assert!(error.message.contains("not ours"), "{error}");
+    }
+    container.delete_procedure(id).await;
+    container.create_procedure(id, ours).await;
+    enqueue().await.expect("queued");
+    container.delete().await;
+}
+
 /// Another version of this crate, which is to say: another set of procedures, is at home in the same container.
 #[tokio::test]
 async fn two_versions_share_a_container() {
