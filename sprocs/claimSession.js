@@ -2,8 +2,8 @@
  * claimSession: makes an owner the holder of a session, if it is free or already the owner's.
  *
  * Argument: { instanceId, session, owner, lockMs }
- * Result:   { status: "claimed", now, until } | { status: "taken", now, until, owner }
- *           "claimed"  the owner holds it until `until`
+ * Result:   { status: "claimed", now, until, etag? } | { status: "taken", now, until, owner }
+ *           "claimed"  the owner holds it until `until`; `etag` is that of the session if the owner did not hold it before
  *           "taken"    another owner holds it until `until`; nothing written
  * Reads:    session
  * Writes:   session
@@ -18,6 +18,7 @@ async function claimSession(argument) {
   if (held && held.owner !== argument.owner && held.sessionUntil > now) {
     return { status: "taken", now: now, until: held.sessionUntil, owner: held.owner };
   }
+  const isNew = !held || held.owner !== argument.owner || held.sessionUntil <= now;
   const session = held || {
     id: "session",
     instanceId: argument.instanceId,
@@ -33,6 +34,6 @@ async function claimSession(argument) {
       : now + argument.lockMs;
   session.owner = argument.owner;
   session.lastActivityAt = now;
-  await save(session);
-  return { status: "claimed", now: now, until: session.sessionUntil };
+  const saved = await save(session);
+  return { status: "claimed", now: now, until: session.sessionUntil, etag: isNew ? saved._etag : undefined };
 }

@@ -296,6 +296,8 @@ pub(crate) struct Changed {
     /// Holder of a session that could not be claimed, and until when it holds.
     pub(crate) owner: Option<String>,
     pub(crate) until: Option<f64>,
+    /// Etag of a session that its owner did not hold before.
+    pub(crate) etag: Option<String>,
     /// The head as it is now.
     pub(crate) head: Option<HeadFacts>,
     /// The last event before those of this commit; 0 for a new execution.

@@ -60,6 +60,9 @@ pub(crate) struct WorkToken {
     /// The session the item belongs to.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub(crate) session: Option<String>,
+    /// Etag of the session if it was claimed for this item.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) claim: Option<String>,
 }
 
 /// The token's text. The two kinds have different members, so one never passes for the other.
@@ -103,6 +106,7 @@ mod tests {
             work: "w:1:2".into(),
             lock: "l".into(),
             session: Some("s".into()),
+            claim: Some("e".into()),
         };
         assert_eq!(decode::<TurnToken>("t", &encode(&turn)).unwrap(), turn);
         assert_eq!(decode::<WorkToken>("t", &encode(&work)).unwrap(), work);

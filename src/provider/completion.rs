@@ -147,7 +147,7 @@ impl Inner {
             return;
         };
         let Candidate { partition, id, session, .. } = candidate.clone();
-        let token = WorkToken { partition, work: id, lock: request.lock_id, session };
+        let token = WorkToken { partition, work: id, lock: request.lock_id, session, claim: None };
         match answer {
             Some((changed, sent)) if changed.status == "acked" => match changed.next.take() {
                 Some(locked) => self.load_next(promise, token, locked, *sent),

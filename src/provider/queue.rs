@@ -128,6 +128,8 @@ pub(crate) trait Seeker: Sync {
     fn place(&self) -> &Self::Place;
     /// What to look for in the container.
     fn search(&self) -> Search;
+    /// Until when that is what to look for.
+    fn search_ends(&self) -> Option<Instant>;
     fn may_take(&self, candidate: &Candidate) -> bool;
     /// Asks the service now.
     fn look(&self, search: &Search)
@@ -189,11 +191,12 @@ async fn wait<S: Seeker>(seeker: &S, poll_timeout: Duration) -> Result<Option<S:
         if let Some(error) = queue.failed_since(&mut failures) {
             return Err(error);
         }
+        let end = seeker.search_ends().map_or(deadline, |end| end.min(deadline));
         let _blocked = queue.block(seeker.place(), seeker.search());
         seeker.discovery().rouse();
         tokio::select! {
             () = changed => {}
-            () = tokio::time::sleep_until(deadline) => {}
+            () = tokio::time::sleep_until(end) => {}
         }
     }
 }

@@ -29,6 +29,12 @@ impl ForeignSessions {
         known.iter().filter(|(_, (holder, _))| holder != owner).map(|(session, _)| session.clone()).collect()
     }
 
+    /// When the first of these may be free.
+    pub(crate) fn first_end(&self, owner: &str) -> Option<Instant> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().filter(|(holder, _)| holder != owner).map(|(_, until)| *until).min()
+    }
+
     /// Whether somebody else than `owner` holds it.
     pub(crate) fn is_foreign(&self, session: &str, owner: &str) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,13 +56,20 @@ const TOUCH_WAIT: Duration = Duration::from_millis(500);
 /// Sessions renewed at the same time.
 const AT_ONCE: usize = 16;
 
+/// A session that the caller holds.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// Its etag, if the caller did not hold it before.
+    pub(super) etag: Option<String>,
+}
+
 impl Inner {
-    /// Makes the owner the holder of the session. `false`: another one holds it.
+    /// Makes the owner the holder of the session. `None`: another one holds it.
     pub(super) async fn claim_session(
         &self,
         session: &str,
         owner: &SessionFetchConfig,
-    ) -> Result<bool, ProviderError> {
+    ) -> Result<Option<Claim>, ProviderError> {
         let partition = keys::session_partition("fetch_work_item", session)?;
         let argument = json!({
             "instanceId": partition,
@@ -69,13 +82,26 @@ impl Inner {
             self.procedure_before(|| deadline, "claimSession", &partition, &argument).await?;
         if changed.status == "claimed" {
             self.foreign_sessions.forget(session);
-            return Ok(true);
+            return Ok(Some(Claim { etag: changed.etag }));
         }
         if let (Some(holder), Some(until), Some(now)) = (changed.owner, changed.until, changed.now) {
             let left = Duration::try_from_secs_f64((until - now).max(0.0) / 1000.0).unwrap_or_default();
             self.foreign_sessions.learn(session, holder, Instant::now() + left);
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    /// Lets go of a session that was claimed for an item which then was not run, unless it has been used since. A
+    /// worker that holds all the sessions it may hold gives an item back, and does not ask for sessions before one
+    /// of them ends; meanwhile other workers may be free. Best effort: the claim expires.
+    pub(super) async fn release_session(&self, session: &str, claim: &str) {
+        let release = async {
+            let partition = keys::session_partition("abandon_work_item", session)?;
+            Ok::<_, ProviderError>(self.client.delete(&partition, SESSION, claim).await?)
+        };
+        if let Err(error) = release.await {
+            tracing::debug!(session, %error, "could not let go of a session");
+        }
     }
 
     /// Marks activity in a session. Best effort: the item itself is safe without, and its renewal must not come late

@@ -82,6 +82,10 @@ impl Seeker for TurnSeeker<'_> {
         Search::turns(self.place.range)
     }
 
+    fn search_ends(&self) -> Option<Instant> {
+        None
+    }
+
     fn may_take(&self, candidate: &Candidate) -> bool {
         self.place.admits(candidate)
     }

@@ -80,6 +80,10 @@ impl Seeker for WorkSeeker<'_> {
         Search::work(&self.place.tags, self.session.is_some(), &self.foreign())
     }
 
+    fn search_ends(&self) -> Option<Instant> {
+        self.session.and_then(|session| self.inner.foreign_sessions.first_end(&session.owner_id))
+    }
+
     fn may_take(&self, candidate: &Candidate) -> bool {
         let tag = self.place.tags.matches(candidate.tag.as_deref());
         let session = match (&candidate.session, self.session) {
@@ -96,18 +100,24 @@ impl Seeker for WorkSeeker<'_> {
 
     /// Locks in a task of its own; see the same of turns.
     async fn lock(&self, candidate: Candidate) -> Result<Option<FetchedWork>, ProviderError> {
-        if let (Some(id), Some(owner)) = (&candidate.session, self.session)
-            && !self.inner.claim_session(id, owner).await?
-        {
-            // The next search leaves this session out.
-            return Ok(None);
+        let mut claimed = None;
+        if let (Some(id), Some(owner)) = (&candidate.session, self.session) {
+            let Some(claim) = self.inner.claim_session(id, owner).await? else {
+                // The next search leaves this session out.
+                return Ok(None);
+            };
+            claimed = claim.etag;
         }
         let (answer, fetched) = tokio::sync::oneshot::channel();
         let (this, place) = (Arc::clone(self.inner), self.place.clone());
         tokio::spawn(async move {
             let request = work_request(&candidate, &place);
             this.work.hand_off.hold(&place, &request.lock_id);
-            let result = this.lock_work(candidate, request).await;
+            let session = candidate.session.clone().zip(claimed.clone());
+            let result = this.lock_work(candidate, request, claimed).await;
+            if let (Ok(None), Some((session, claim))) = (&result, session) {
+                this.release_session(&session, &claim).await;
+            }
             if let Err(Ok(Some((_, token, _)))) = answer.send(result) {
                 this.give_work_back(&token).await;
             }
@@ -182,9 +192,10 @@ impl Inner {
         self: &Arc<Self>,
         candidate: Candidate,
         request: WorkRequest,
+        claim: Option<String>,
     ) -> Result<Option<FetchedWork>, ProviderError> {
         let Candidate { partition, id, session, .. } = candidate;
-        let token = WorkToken { partition, work: id, lock: request.lock_id.clone(), session };
+        let token = WorkToken { partition, work: id, lock: request.lock_id.clone(), session, claim };
         self.request_work(token, &request).await
     }
 
@@ -253,6 +264,7 @@ impl Inner {
                 work: work.id.clone(),
                 lock: unique(),
                 session: None,
+                claim: None,
             };
             work.lock = Some(WorkLock { id: token.lock.clone(), ms: millis(promise.place.lock) });
             offers.push(WorkOffer { promise, item: item.clone(), token });
@@ -362,6 +374,10 @@ impl Inner {
         let mut argument = json!({ "workId": token.work, "lockId": token.lock, "nonce": unique(), "ignoreAttempt": ignore_attempt });
         if let Some(delay) = delay {
             argument["delayMs"] = millis(delay).into();
+        }
+        // First, or others would find the item of a session they may not have.
+        if let (Some(session), Some(claim)) = (&token.session, &token.claim) {
+            self.release_session(session, claim).await;
         }
         let changed = self.give_back(&token.lock, "abandonWork", &token.partition, &argument).await?;
         if changed.status != "abandoned" {

@@ -173,9 +173,12 @@ async fn a_session_stays_with_a_worker_and_survives_it() {
     assert!(results.iter().all(|worker| *worker == results[0]), "{results:?}");
     let at = runtimes.iter().position(|(name, _)| *name == results[0]).expect("one of them");
     runtimes.remove(at).1.shutdown(Some(500)).await;
+    let gone = std::time::Instant::now();
     world.client.raise_event("s", "go", "").await.expect("raised");
     let workers = world.ended("s").await.expect("completes");
     assert!(workers.ends_with(runtimes[0].0), "{workers}: the one that is left");
+    // The session's lock takes 2 s to expire, a long poll 30 s.
+    assert!(gone.elapsed() < Duration::from_secs(10), "{:?}", gone.elapsed());
     world.end(runtimes.into_iter().map(|(_, runtime)| runtime)).await;
 }
 
@@ -209,4 +212,39 @@ async fn a_session_survives_continue_as_new() {
     let workers = world.ended("i").await.expect("completes");
     assert!(["a a a a", "b b b b"].contains(&&*workers), "{workers}");
     world.end(runtimes).await;
+}
+
+/// A runtime that may hold one session at a time gives the second back, and takes it when the first is done: long
+/// before the claim of the worker that gave it back expires.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_beyond_the_limit_wait() {
+    let world = World::new().await;
+    let running = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let slow = {
+        let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+        move |_: ActivityContext, input: String| {
+            let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+            async move {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                // Long enough for the other worker to try.
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                running.fetch_sub(1, Ordering::SeqCst);
+                Ok(input)
+            }
+        }
+    };
+    let both = |ctx: OrchestrationContext, _: String| async move {
+        let both = ["a", "b"].map(|session| ctx.schedule_activity_on_session("Hold", session, session));
+        let results = ctx.join(both.into()).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(results.concat())
+    };
+    let registry = OrchestrationRegistry::builder().register("both", both).build();
+    let options = RuntimeOptions { max_sessions_per_runtime: 1, worker_concurrency: 2, ..Default::default() };
+    let runtime = world.runtime_with(activities().register("Hold", slow).build(), registry, options).await;
+    let begun = std::time::Instant::now();
+    assert_eq!(world.outcome("s", "both", "").await, Ok("ab".into()));
+    assert_eq!(most.load(Ordering::SeqCst), 1, "one session at a time");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    world.end([runtime]).await;
 }
