@@ -15,6 +15,7 @@ use super::{Inner, millis};
 use crate::cosmos::client::{DISPATCH_BUDGET, Query};
 use crate::model::documents::{Changed, SESSION, Session};
 use crate::model::keys;
+use crate::model::tokens::WorkToken;
 
 /// Sessions that other owners hold, as far as this process has learnt: discovery leaves their items out.
 #[derive(Debug, Default)]
@@ -91,10 +92,13 @@ impl Inner {
         Ok(None)
     }
 
-    /// Lets go of a session that was claimed for an item which then was not run, unless it has been used since. A
-    /// worker that holds all the sessions it may hold gives an item back, and does not ask for sessions before one
-    /// of them ends; meanwhile other workers may be free. Best effort: the claim expires.
-    pub(super) async fn release_session(&self, session: &str, claim: &str) {
+    /// Lets go of a session that was claimed for an item which then was not run, unless it has been used since: its
+    /// worker may not ask for sessions any more, or be gone, while others are free. Comes before the item is given
+    /// back, or others would find an item that they may not have. Best effort: the claim expires.
+    pub(super) async fn release_session(&self, token: &WorkToken) {
+        let (Some(session), Some(claim)) = (&token.session, &token.claim) else {
+            return;
+        };
         let release = async {
             let partition = keys::session_partition("abandon_work_item", session)?;
             Ok::<_, ProviderError>(self.client.delete(&partition, SESSION, claim).await?)

@@ -124,7 +124,8 @@ impl Inner {
             ProviderError::permanent(operation, "an activity cannot go to the orchestrator queue")
         })?;
         let partition = keys::instance_partition(operation, receiver)?;
-        let message = items::message(operation, item, delay.map(millis))?;
+        // Visible at once without a delay, a timer too: only a commit hides timers until they fire.
+        let message = items::message(operation, item, Some(delay.map_or(0, millis)))?;
         let this = Arc::clone(self);
         super::detached(operation, async move { this.send(partition, None, message).await }).await
     }

@@ -20,6 +20,10 @@ use crate::model::documents::{Changed, LockedWork, NewWork, WorkAnswer, WorkLock
 use crate::model::tokens::{self, WorkToken};
 use crate::model::{items, keys};
 
+/// A runtime gives back what is beyond the sessions it may hold for 100 ms (duroxide 0.1.32), what it hides for other
+/// reasons for longer.
+const OVER_CAPACITY: Duration = Duration::from_millis(500);
+
 /// An activity with its token and attempt count.
 pub(crate) type FetchedWork = (WorkItem, String, u32);
 
@@ -113,11 +117,7 @@ impl Seeker for WorkSeeker<'_> {
         tokio::spawn(async move {
             let request = work_request(&candidate, &place);
             this.work.hand_off.hold(&place, &request.lock_id);
-            let session = candidate.session.clone().zip(claimed.clone());
             let result = this.lock_work(candidate, request, claimed).await;
-            if let (Ok(None), Some((session, claim))) = (&result, session) {
-                this.release_session(&session, &claim).await;
-            }
             if let Err(Ok(Some((_, token, _)))) = answer.send(result) {
                 this.give_work_back(&token).await;
             }
@@ -196,7 +196,11 @@ impl Inner {
     ) -> Result<Option<FetchedWork>, ProviderError> {
         let Candidate { partition, id, session, .. } = candidate;
         let token = WorkToken { partition, work: id, lock: request.lock_id.clone(), session, claim };
-        self.request_work(token, &request).await
+        let locked = self.request_work(token.clone(), &request).await;
+        if let Ok(None) = locked {
+            self.release_session(&token).await;
+        }
+        locked
     }
 
     async fn request_work(
@@ -343,6 +347,9 @@ impl Inner {
     /// Gives back an activity that its worker has not seen.
     pub(super) async fn give_work_back(&self, token: &str) {
         self.counters.gave_back();
+        if let Ok(token) = tokens::decode("abandon_work_item", token) {
+            self.release_session(&token).await;
+        }
         if let Err(error) = self.abandon_work(token, None, true).await {
             tracing::debug!(%error, "could not give back an activity nobody waits for");
         }
@@ -375,9 +382,9 @@ impl Inner {
         if let Some(delay) = delay {
             argument["delayMs"] = millis(delay).into();
         }
-        // First, or others would find the item of a session they may not have.
-        if let (Some(session), Some(claim)) = (&token.session, &token.claim) {
-            self.release_session(session, claim).await;
+        // A runtime with all the sessions it may hold does this; in all other cases the worker keeps the session.
+        if ignore_attempt && delay.is_some_and(|delay| delay <= OVER_CAPACITY) {
+            self.release_session(&token).await;
         }
         let changed = self.give_back(&token.lock, "abandonWork", &token.partition, &argument).await?;
         if changed.status != "abandoned" {

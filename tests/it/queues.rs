@@ -357,3 +357,20 @@ async fn an_unreadable_work_item_is_poisoned() {
     second.shutdown(Some(500)).await;
     container.delete().await;
 }
+
+/// A timer in a commit is hidden until it fires; one that is enqueued by itself is there at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_enqueued_timer_is_visible_at_once() {
+    let (provider, container) = support::provider().await;
+    provider.enqueue_for_orchestrator(start("t"), None).await.expect("queued");
+    let (_, token) = turn(&provider).await;
+    let timer = |id| {
+        let fire_at_ms = 4_102_444_800_000; // 2100
+        WorkItem::TimerFired { instance: "t".into(), execution_id: 1, id, fire_at_ms }
+    };
+    commit(&provider, &token, Vec::new(), vec![timer(2)]).await;
+    provider.enqueue_for_orchestrator(timer(3), None).await.expect("queued");
+    let (messages, _) = turn(&provider).await;
+    assert_eq!(messages, [timer(3)]);
+    container.delete().await;
+}

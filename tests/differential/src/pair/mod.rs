@@ -260,7 +260,11 @@ impl Pair {
     }
 
     async fn send(&mut self, instance: usize, message: &Message) -> Result<(), String> {
-        let Some(item) = self.message(instance, message) else { return Ok(()) };
+        let Some(mut item) = self.message(instance, message) else { return Ok(()) };
+        if let WorkItem::TimerFired { fire_at_ms, .. } = &mut item {
+            // Only a commit hides timers: this one is visible at once.
+            *fire_at_ms += 4_000_000_000_000;
+        }
         let delay = matches!(message, Message::Hidden).then_some(HIDDEN);
         both!(self, enqueue_for_orchestrator(item.clone(), delay), answers::same).map(drop)
     }
