@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use duroxide::providers::ProviderError;
 use duroxide::{Event, INITIAL_EXECUTION_ID};
+use futures_util::stream::{StreamExt as _, iter};
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::known::History;
+use super::state::AT_ONCE;
 use super::{Inner, unique};
 use crate::cosmos::client::{Fresh, Query};
-use crate::model::documents::{Changed, HEAD, Head, HeadFacts, Page};
+use crate::model::documents::{Changed, HEAD, Head, HeadFacts, Page, Payload};
 use crate::model::{items, keys};
 
 /// Events are numbered from here.
@@ -190,9 +192,24 @@ impl Inner {
         partition: &str,
         pages: Vec<Page>,
     ) -> Result<Result<(Vec<Event>, usize), String>, ProviderError> {
+        let mut entries = Vec::new();
+        let mut stored = Vec::new();
+        for (at, payload) in pages.into_iter().flat_map(|page| page.events).enumerate() {
+            match payload {
+                Payload::Inline(text) => entries.push(Some(vec![text])),
+                elsewhere => {
+                    entries.push(None);
+                    stored.push(async move { (at, self.event_texts(partition, elsewhere).await) });
+                }
+            }
+        }
+        let read: Vec<_> = iter(stored).buffer_unordered(AT_ONCE).collect().await;
+        for (at, texts) in read {
+            entries[at] = texts?;
+        }
         let (mut events, mut bytes) = (Vec::new(), 0);
-        for payload in pages.into_iter().flat_map(|page| page.events) {
-            let Some(texts) = self.event_texts(partition, payload).await? else {
+        for texts in entries {
+            let Some(texts) = texts else {
                 return Ok(Err("the text of an event is missing".to_owned()));
             };
             for text in texts {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use duroxide::providers::ProviderError;
 use duroxide::{Event, EventKind, SystemStats};
+use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
 
 use super::Inner;
 use crate::model::documents::{HEAD, KV, Kv, KvSlot, Page, Payload, TextDocument};
@@ -12,6 +13,9 @@ use crate::model::keys;
 /// A long text can be replaced between reading its reference and reading it: then the reference is read
 /// again, at most this often.
 const ATTEMPTS: usize = 5;
+
+/// Texts read at the same time: who reads them may be under a lock that nobody renews yet.
+pub(super) const AT_ONCE: usize = 16;
 
 impl Inner {
     /// A text, wherever it is. `None`: the document it was in has just been let go.
@@ -31,6 +35,16 @@ impl Inner {
                 Some(TextDocument::Many { .. }) | None => return Ok(None),
             };
         }
+    }
+
+    /// The same of several, in their order.
+    pub(super) async fn texts(
+        &self,
+        partition: &str,
+        payloads: impl IntoIterator<Item = Payload>,
+    ) -> Result<Vec<Option<String>>, ProviderError> {
+        let reads: Vec<_> = payloads.into_iter().map(|payload| self.text(partition, payload)).collect();
+        iter(reads).buffered(AT_ONCE).try_collect().await
     }
 
     /// The texts of events: where many were staged together, one entry of a page stands for all of them.

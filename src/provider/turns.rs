@@ -313,9 +313,8 @@ impl Inner {
             }
         };
         let mut messages = Vec::with_capacity(turn.messages.len());
-        for payload in turn.messages {
-            let text = self.text(partition, payload).await?.unwrap_or_default();
-            match serde_json::from_str::<WorkItem>(&text) {
+        for text in self.texts(partition, turn.messages).await? {
+            match serde_json::from_str::<WorkItem>(&text.unwrap_or_default()) {
                 Ok(item) => messages.push(item),
                 // Like unreadable history: the runtime retries, then declares the instance poisoned.
                 Err(error) => history_error = Some(format!("Failed to deserialize a message: {error}")),
@@ -342,14 +341,13 @@ impl Inner {
         partition: &str,
         slots: HashMap<String, KvSlot>,
     ) -> Result<HashMap<String, KvEntry>, ProviderError> {
-        let mut snapshot = HashMap::with_capacity(slots.len());
-        for (key, slot) in slots {
-            let Some(payload) = slot.value else { continue };
-            if let Some(value) = self.text(partition, payload).await? {
-                snapshot.insert(key, KvEntry { value, last_updated_at_ms: slot.at });
-            }
-        }
-        Ok(snapshot)
+        let (keys, values): (Vec<_>, Vec<_>) =
+            slots.into_iter().filter_map(|(key, slot)| Some(((key, slot.at), slot.value?))).unzip();
+        let values = self.texts(partition, values).await?;
+        let entry = |((key, last_updated_at_ms), value): (_, Option<String>)| {
+            Some((key, KvEntry { value: value?, last_updated_at_ms }))
+        };
+        Ok(keys.into_iter().zip(values).filter_map(entry).collect())
     }
 
     /// What to ask for along with a change of this instance, if a dispatcher could take the turn over.
