@@ -22,6 +22,9 @@ use crate::model::documents::VersionRange;
 /// Pause after a look that found something; doubles up to `idle_poll_interval` while nothing is found.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
+/// Pauses end after a day at the latest, whatever is set.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Pause after a look that filled its page: there is more where that came from.
 const PAUSE_BETWEEN_PAGES: Duration = Duration::from_millis(5);
 
@@ -171,7 +174,11 @@ impl Discovery {
             due: BTreeMap::new(),
             numbered: 0,
         };
-        Self { rouse: Notify::new(), pace: Mutex::new(pace), longest: longest.max(FIRST_PAUSE) }
+        Self {
+            rouse: Notify::new(),
+            pace: Mutex::new(pace),
+            longest: longest.clamp(FIRST_PAUSE, LONGEST_PAUSE),
+        }
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {

@@ -167,7 +167,7 @@ impl Known {
         state.shrink(self.max_bytes);
     }
 
-    /// Forgets an instance that has been deleted, and whatever answers on their way still say of it.
+    /// Forgets an instance that has been deleted or changed unseen, and whatever answers on their way still say of it.
     pub(crate) fn forget(&self, partition: &str) {
         let mut state = self.state();
         state.forgotten = Some(Instant::now());

@@ -175,6 +175,9 @@ impl Inner {
         self.order.saw(changed.stamp);
         if let Some(facts) = &changed.head {
             self.known.learn(partition, facts, sent);
+        } else if changed.status == "repeated" {
+            // The first answer was lost: what is known is from before the change.
+            self.known.forget(partition);
         }
         match (offer, changed.turn, changed.head) {
             (Some(offer), Some(turn), Some(facts)) => {

@@ -287,7 +287,7 @@ impl Inner {
         }
         for (WorkOffer { promise, item, mut token }, id) in offers.into_iter().zip(&changed.handed) {
             token.work.clone_from(id);
-            self.leases.hold(&token.lock, sent + promise.place.lock);
+            self.leases.hold(&token.lock, sent + Duration::from_millis(millis(promise.place.lock)));
             let work = (item, tokens::encode(&token), 1);
             self.lay_work_ready(promise, token.lock, work);
         }

@@ -26,15 +26,7 @@ fn completed(result: String) -> WorkItem {
 }
 
 fn activity() -> WorkItem {
-    WorkItem::ActivityExecute {
-        instance: "i".into(),
-        execution_id: 1,
-        id: 2,
-        name: "a".into(),
-        input: String::new(),
-        session_id: None,
-        tag: None,
-    }
+    support::activity("i", 2)
 }
 
 async fn fetch(provider: &CosmosDBProvider, patience: Duration) -> (OrchestrationItem, String) {

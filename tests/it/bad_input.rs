@@ -1,6 +1,7 @@
 //! Wrong settings and strange ids: each works or gives one clear error that names the setting and the way
 //! out. No panic, no hang, no key in any message.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use duroxide::providers::{Provider, ProviderError, WorkItem};
@@ -172,15 +173,7 @@ async fn full_circle(provider: &dyn Provider, instance: &str) {
         .expect("no error")
         .expect("a turn");
     assert_eq!(item.instance, instance);
-    let activity = WorkItem::ActivityExecute {
-        instance: instance.into(),
-        execution_id: 1,
-        id: 2,
-        name: "a".into(),
-        input: String::new(),
-        session_id: None,
-        tag: None,
-    };
+    let activity = support::activity(instance, 2);
     let metadata = duroxide::providers::ExecutionMetadata {
         orchestration_name: Some("o".into()),
         orchestration_version: Some("1.0.0".into()),
@@ -246,5 +239,32 @@ async fn tokens_of_others_are_permanent_errors() {
         assert!(!error.is_retryable() && error.message.contains("Invalid lock token"), "{error}");
     }
     assert_eq!(provider.stats().get("renewWork"), None, "refused without a request");
+    container.delete().await;
+}
+
+/// The longest durations there are mean "very long" everywhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endless_durations_work() {
+    let endless = Duration::MAX;
+    let config = CosmosDBProviderConfig { idle_poll_interval: endless, ..support::config() };
+    let container = Container::of(&config);
+    let provider = Arc::new(CosmosDBProvider::new_with_config(config).await.expect("a provider"));
+    let worker = Arc::clone(&provider);
+    let worker = tokio::spawn(async move {
+        worker.fetch_work_item(endless, endless, None, &duroxide::TagFilter::DefaultOnly).await
+    });
+    provider.enqueue_for_orchestrator(support::start("e"), None).await.expect("queued");
+    let fetched = provider.fetch_orchestration_item(endless, endless, None).await.expect("no error");
+    let (_, token, _) = fetched.expect("a turn");
+    provider.renew_orchestration_item_lock(&token, endless).await.expect("renewed");
+    let work = vec![support::activity("e", 2)];
+    let metadata = duroxide::providers::ExecutionMetadata::default();
+    provider
+        .ack_orchestration_item(&token, 1, Vec::new(), work, Vec::new(), metadata, Vec::new())
+        .await
+        .expect("acknowledged");
+    let (_, token, _) = worker.await.expect("no panic").expect("no error").expect("an activity");
+    provider.renew_work_item_lock(&token, endless).await.expect("renewed");
+    provider.abandon_work_item(&token, Some(endless), false).await.expect("given back");
     container.delete().await;
 }

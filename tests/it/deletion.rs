@@ -10,7 +10,7 @@ use duroxide_cosmos::{CosmosDBProvider, CosmosDBProviderConfig};
 use serde_json::json;
 
 use crate::support::faulty::{Fate, Faulty};
-use crate::support::{self, Container, start};
+use crate::support::{self, Container, activity, start};
 
 const LOCK: Duration = Duration::from_secs(30);
 
@@ -273,18 +273,6 @@ async fn more_instances_than_one_document_names_are_refused() {
     }
     assert_eq!(requests(), before, "nothing was asked for");
     container.delete().await;
-}
-
-fn activity(instance: &str, id: u64) -> WorkItem {
-    WorkItem::ActivityExecute {
-        instance: instance.into(),
-        execution_id: 1,
-        id,
-        name: "a".into(),
-        input: String::new(),
-        session_id: None,
-        tag: None,
-    }
 }
 
 fn completed(instance: &str, id: u64, result: String) -> WorkItem {

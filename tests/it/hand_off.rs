@@ -122,19 +122,28 @@ async fn what_a_waiting_dispatcher_may_not_take_is_left_to_others() {
     emulator.shutdown().await;
 }
 
-#[tokio::test]
-async fn what_was_locked_for_a_worker_that_has_gone_is_given_back_unused() {
-    let (emulator, provider) = site().await;
-    let token = turn(&provider).await;
-    let waiting = worker(&provider, TagFilter::DefaultOnly);
-    blocked(&provider, "discoverWork").await;
+/// A commit that is on its way with an activity for a worker that waits, and goes away meanwhile.
+async fn commit_for_one_that_goes(
+    emulator: &Emulator,
+    provider: &Arc<CosmosDBProvider>,
+) -> tokio::task::JoinHandle<()> {
+    let token = turn(provider).await;
+    let waiting = worker(provider, TagFilter::DefaultOnly);
+    blocked(provider, "discoverWork").await;
     let slow = FaultRule::new(Fault::Latency(Duration::from_millis(300))).procedure("ackTurn*").count(1);
     emulator.faults().add(slow);
-    let committing = Arc::clone(&provider);
-    let commit =
+    let committing = Arc::clone(provider);
+    let committed =
         tokio::spawn(async move { commit(&committing, &token, vec![activity(1, None)], None).await });
     tokio::time::sleep(Duration::from_millis(100)).await;
     waiting.abort();
+    committed
+}
+
+#[tokio::test]
+async fn what_was_locked_for_a_worker_that_has_gone_is_given_back_unused() {
+    let (emulator, provider) = site().await;
+    let commit = commit_for_one_that_goes(&emulator, &provider).await;
     commit.await.expect("no panic");
     let since = Instant::now();
     let fetched = loop {
@@ -154,16 +163,7 @@ async fn what_was_locked_for_a_worker_that_has_gone_is_given_back_unused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_gives_back_what_is_locked_ahead() {
     let (emulator, provider) = site().await;
-    let token = turn(&provider).await;
-    let waiting = worker(&provider, TagFilter::DefaultOnly);
-    blocked(&provider, "discoverWork").await;
-    let slow = FaultRule::new(Fault::Latency(Duration::from_millis(300))).procedure("ackTurn*").count(1);
-    emulator.faults().add(slow);
-    let committing = Arc::clone(&provider);
-    let committed =
-        tokio::spawn(async move { commit(&committing, &token, vec![activity(1, None)], None).await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    waiting.abort();
+    let committed = commit_for_one_that_goes(&emulator, &provider).await;
     // The commit, which locks the activity for the worker, is still on its way.
     provider.close().await;
     let fetched = provider.fetch_work_item(LOCK, Duration::ZERO, None, &TagFilter::DefaultOnly).await;

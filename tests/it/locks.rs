@@ -15,15 +15,7 @@ use crate::support::{self, Container, start};
 const LONG: Duration = Duration::from_secs(60);
 
 fn activity(id: u64) -> WorkItem {
-    WorkItem::ActivityExecute {
-        instance: "i".into(),
-        execution_id: 1,
-        id,
-        name: "a".into(),
-        input: String::new(),
-        session_id: None,
-        tag: None,
-    }
+    support::activity("i", id)
 }
 
 fn completed(id: u64) -> WorkItem {

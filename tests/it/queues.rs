@@ -6,28 +6,16 @@ use std::time::Duration;
 
 use duroxide::providers::{ExecutionMetadata, Provider, WorkItem};
 use duroxide::{Event, EventKind, TagFilter};
-use duroxide_cosmos::CosmosDBProvider;
+use duroxide_cosmos::{CosmosDBProvider, CosmosDBProviderConfig};
 
 use crate::support::faulty::{Fate, Faulty};
 use crate::support::late::Late;
-use crate::support::{self, Container, start};
+use crate::support::{self, Container, activity, start};
 
 const LOCK: Duration = Duration::from_secs(30);
 
 fn event(instance: &str, data: impl Into<String>) -> WorkItem {
     WorkItem::ExternalRaised { instance: instance.into(), name: "e".into(), data: data.into() }
-}
-
-fn activity(instance: &str, id: u64) -> WorkItem {
-    WorkItem::ActivityExecute {
-        instance: instance.into(),
-        execution_id: 1,
-        id,
-        name: "a".into(),
-        input: String::new(),
-        session_id: None,
-        tag: None,
-    }
 }
 
 async fn turn(provider: &CosmosDBProvider) -> (Vec<WorkItem>, String) {
@@ -372,5 +360,30 @@ async fn an_enqueued_timer_is_visible_at_once() {
     provider.enqueue_for_orchestrator(timer(3), None).await.expect("queued");
     let (messages, _) = turn(&provider).await;
     assert_eq!(messages, [timer(3)]);
+    container.delete().await;
+}
+
+/// A process sees what it committed, also where it only heard that it had been committed before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_answer_was_lost_is_read_at_once() {
+    let config = CosmosDBProviderConfig { cache_max_age: LOCK, ..support::config() };
+    let container = Container::of(&config);
+    let mut commits = 0;
+    let provider = Faulty::provider(&config, move |what| {
+        commits += usize::from(what == "ackTurn");
+        if what == "ackTurn" && commits == 1 { Fate::AnswerLost } else { Fate::Pass }
+    })
+    .await;
+    provider.enqueue_for_orchestrator(start("r"), None).await.expect("queued");
+    let (_, token) = turn(&provider).await;
+    assert_eq!(provider.read("r").await.expect("history"), []);
+    let kind = EventKind::ExternalEvent { name: "n".into(), data: String::new() };
+    let event = Event::with_event_id(1, "r", 1, None, kind);
+    let metadata = ExecutionMetadata::default();
+    provider
+        .ack_orchestration_item(&token, 1, vec![event.clone()], Vec::new(), Vec::new(), metadata, Vec::new())
+        .await
+        .expect("acknowledged");
+    assert_eq!(provider.read("r").await.expect("history"), [event]);
     container.delete().await;
 }

@@ -108,15 +108,7 @@ async fn a_text_sent_ahead_in_vain_is_removed() {
     provider.enqueue_for_orchestrator(start("v"), None).await.expect("queued");
     let fetched = provider.fetch_orchestration_item(LOCK, Duration::ZERO, None).await.expect("no error");
     let (_, token, _) = fetched.expect("a turn");
-    let activity = WorkItem::ActivityExecute {
-        instance: "v".into(),
-        execution_id: 1,
-        id: 2,
-        name: "a".into(),
-        input: String::new(),
-        session_id: None,
-        tag: None,
-    };
+    let activity = support::activity("v", 2);
     let metadata = ExecutionMetadata::default();
     provider
         .ack_orchestration_item(&token, 1, Vec::new(), vec![activity], Vec::new(), metadata, Vec::new())

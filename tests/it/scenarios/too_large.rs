@@ -133,15 +133,7 @@ async fn the_worker_learns_of_it() {
     let world = World::new().await;
     let (instance, execution_id, id) = (String::from("w"), 1, 2);
     world.provider.enqueue_for_orchestrator(support::start(&instance), None).await.expect("queued");
-    let item = WorkItem::ActivityExecute {
-        instance: instance.clone(),
-        execution_id,
-        id,
-        name: "a".into(),
-        input: String::new(),
-        session_id: None,
-        tag: None,
-    };
+    let item = support::activity(&instance, id);
     world.provider.enqueue_for_worker(item).await.expect("queued");
     let lock = Duration::from_secs(30);
     let fetched = world.provider.fetch_work_item(lock, PATIENCE, None, &TagFilter::DefaultOnly).await;

@@ -127,3 +127,16 @@ pub fn start(instance: &str) -> WorkItem {
         execution_id: 1,
     }
 }
+
+/// An activity of an instance, without tag and session.
+pub fn activity(instance: &str, id: u64) -> WorkItem {
+    WorkItem::ActivityExecute {
+        instance: instance.into(),
+        execution_id: 1,
+        id,
+        name: "a".into(),
+        input: String::new(),
+        session_id: None,
+        tag: None,
+    }
+}
