@@ -66,7 +66,8 @@ fn emulator() -> &'static Emulator {
     EMULATOR.get_or_init(|| {
         let (ready, started) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 ready.send(Emulator::builder().start().await.expect("an emulator")).expect("the test waits");
                 std::future::pending::<()>().await;
