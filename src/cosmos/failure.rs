@@ -89,6 +89,11 @@ impl Failure {
         self.is(410) && self.sub_status == 1002
     }
 
+    /// Whether the request may have taken effect all the same. One that was throttled has not.
+    pub(crate) fn may_have_applied(&self) -> bool {
+        self.class() == Class::Transient && !self.is(429)
+    }
+
     pub(crate) fn class(&self) -> Class {
         let status = match self.cause {
             Cause::Status(status) => status,

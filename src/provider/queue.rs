@@ -188,7 +188,8 @@ async fn wait<S: Seeker>(seeker: &S, poll_timeout: Duration) -> Result<Option<S:
             }
             continue;
         }
-        if let Some(error) = queue.failed_since(&mut failures) {
+        // Nothing else to try: how long to wait after a failure is the runtime's business.
+        if let Some(error) = failure.take().or_else(|| queue.failed_since(&mut failures)) {
             return Err(error);
         }
         let end = seeker.search_ends().map_or(deadline, |end| end.min(deadline));

@@ -15,7 +15,6 @@ use super::handoff::Promise;
 use super::queue::{self, PATIENCE, Queue, Seeker};
 use super::{Inner, millis, unique};
 use crate::cosmos::client::{DISPATCH_BUDGET, RETRY_BUDGET};
-use crate::cosmos::failure::Class;
 use crate::cosmos::ranges::Answers;
 use crate::model::documents::{
     Changed, HEAD, HeadFacts, KvSlot, LockedTurn, NewMessage, TurnRequest, VersionRange,
@@ -260,7 +259,7 @@ impl Inner {
         let deadline = Instant::now() + DISPATCH_BUDGET;
         let locked = self.procedure_before(|| deadline, "lockTurn", partition, &request).await;
         let (answer, sent): (LockedTurn, _) = locked.inspect_err(|failure| {
-            if failure.class() == Class::Transient {
+            if failure.may_have_applied() {
                 self.release_turn(partition, request.lock_id.clone());
             }
         })?;

@@ -14,7 +14,6 @@ use super::handoff::Promise;
 use super::queue::{self, PATIENCE, Queue, Seeker};
 use super::{Inner, millis, unique};
 use crate::cosmos::client::DISPATCH_BUDGET;
-use crate::cosmos::failure::Class;
 use crate::cosmos::ranges::Answers;
 use crate::model::documents::{Changed, LockedWork, NewWork, WorkAnswer, WorkLock, WorkRequest};
 use crate::model::tokens::{self, WorkToken};
@@ -211,7 +210,7 @@ impl Inner {
         let deadline = Instant::now() + DISPATCH_BUDGET;
         let locked = self.procedure_before(|| deadline, "lockWork", &token.partition, request).await;
         let (answer, sent): (WorkAnswer, _) = locked.inspect_err(|failure| {
-            if failure.class() == Class::Transient {
+            if failure.may_have_applied() {
                 self.release_work(&token);
             }
         })?;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cosmos_emulator::Emulator;
+use cosmos_emulator::{Emulator, Fault, FaultRule};
 use duroxide::providers::{Provider, WorkItem};
 use duroxide_cosmos::{
     CosmosDBProvider, CosmosDBProviderConfig, HttpTransport, Request, Response, Transport, TransportError,
@@ -139,9 +139,17 @@ async fn locks_fail() {
     world.well.enqueue_for_orchestrator(raised(late), None).await.expect("queued");
     let begun = Instant::now();
     // As many dispatchers as a runtime has by default.
-    let fetch = || world.unwell.fetch_orchestration_item(LOCK, Duration::from_secs(30), None);
-    let fetched = tokio::select! { fetched = fetch() => fetched, fetched = fetch() => fetched };
-    let instance = fetched.expect("no error").expect("a turn").0.instance;
+    // Like a runtime, they ask again after an error.
+    let dispatcher = || async {
+        loop {
+            match world.unwell.fetch_orchestration_item(LOCK, Duration::from_secs(30), None).await {
+                Ok(turn) => break turn.expect("a turn").0.instance,
+                Err(error) => assert!(error.is_retryable(), "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let instance = tokio::select! { first = dispatcher() => first, first = dispatcher() => first };
     assert!(!down.contains(&instance), "{instance} is down");
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     world.emulator.shutdown().await;
@@ -167,4 +175,19 @@ async fn timers_fire_in_time() {
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     }
     world.emulator.shutdown().await;
+}
+
+/// What the service asks to leave alone for long is left alone: the runtime learns of it and waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn throttled_locks_are_not_tried_at_once() {
+    let (emulator, config) = support::emulated(1).await;
+    let provider = CosmosDBProvider::new_with_config(config).await.expect("a provider");
+    let retry_after = Some(Duration::from_secs(10));
+    let fault = Fault::Status { status: 429, sub_status: 3200, retry_after };
+    emulator.faults().add(FaultRule::new(fault).procedure("lockTurn_*"));
+    provider.enqueue_for_orchestrator(start("i"), None).await.expect("queued");
+    let error = provider.fetch_orchestration_item(LOCK, POLL, None).await.expect_err("throttled");
+    assert!(error.is_retryable(), "{error}");
+    assert_eq!(provider.stats()["lockTurn"].requests, 1);
+    emulator.shutdown().await;
 }
